@@ -13,7 +13,7 @@ from tests.worlds.coloured import blocks, write_world
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Example
 from unitlens.data.preparing import data_digest, example_digest, image_hash
-from unitlens.data.reading import Reading
+from unitlens.data.reading import Reading, noting_unread
 from unitlens.models.preprocessing import Preprocessing
 
 SAME = Preprocessing(image_size=(4, 4), resize=None, mean=(0, 0, 0), std=(1, 1, 1))
@@ -336,6 +336,22 @@ def test_a_whole_batch_may_be_unreadable(tmp_path):
     assert [batch.names for batch in found] == [["02.png", "03.png"]]
     assert [image for image, _ in found.record.unread] == ["00.png", "01.png"]
     assert found.record.unread[0].reason == f"{world}/images/00.png is not an image that can be read"
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_whoever_calls_what_loops_over_images_knows_of_those_that_were_left_out(world, workers):
+    (world / "images" / "03.png").write_text("no image")
+    (world / "images" / "read.me").write_text("no image")
+    data = ul.annotated(world)
+    with noting_unread() as outer:
+        assert len(stream(data, workers=workers)) == 3
+        first = [one.image for one in outer]
+        with noting_unread() as inner:
+            next(iter(loop(data, workers=workers)))  # which comes to the second of them later
+        assert [one.image for one in inner] == ["read.me"]
+    stream(data)  # outside
+    assert first == ["read.me", "03.png"]
+    assert [one.image for one in outer] == [*first, "read.me"]
 
 
 @pytest.mark.parametrize("name", ["00.png", "read.me"])

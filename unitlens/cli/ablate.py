@@ -1,7 +1,6 @@
 """`unitlens ablate`."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,14 +9,13 @@ import click
 
 from unitlens.cli.ablating.each_concept import ablate_each_concept
 from unitlens.cli.ablating.replacements import replacement_of
-from unitlens.cli.classes import class_options, with_classes
-from unitlens.cli.opening import set_threads
-from unitlens.cli.options import CLASS_WAYS, basis_option, fast_option, measuring_options, quiet_option
-from unitlens.cli.repeating import is_there, question_of, remember
+from unitlens.cli.classes import GivenClasses, class_options
+from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
+from unitlens.cli.repeating import Answer, Asked, begin, keep_or_measure
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import concepts_of_run, layers_of_run
 from unitlens.cli.targets import Source, source_of
-from unitlens.cli.text import align_columns, curve_table, echo, format_cell, whole_numbers
+from unitlens.cli.text import align_columns, curve_table, format_cell, whole_numbers
 from unitlens.errors import UnitlensError, first_twice
 from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
@@ -125,43 +123,61 @@ def ablate(target: str, **options: Any) -> None:
 
 
 def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
-    from unitlens.ablation.attribution import measure_agreement
-    from unitlens.ablation.experiment import Experiment
-    from unitlens.ablation.files import AGREEMENT, SavedEffects
+    from unitlens.ablation.files import AGREEMENT
     from unitlens.ablation.files import FILES as EFFECTS
     from unitlens.ablation.outcomes.files import FILES as OUTCOMES
-    from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
     from unitlens.ablation.outcomes.named import image_outcomes
-    from unitlens.ablation.work.running import keeping_in_run
     from unitlens.models.layers import find_layers
-    from unitlens.models.units.zero_shot import layer_behind
-    from unitlens.pages.fitting import check_effects_fit, check_outcomes_fit, check_units
-    from unitlens.pages.writing import add_effects
 
     if options["each_concept"]:
         ablate_each_concept(target, options, processes)
         return
-    began, selection = time.time(), _Selection.of(options)
+    beginning, selection = begin(target), _Selection.of(options)
     outcomes = image_outcomes(options["outcomes"]) if options["outcomes"] else []
     replacement = replacement_of(options["value"], options["scale"], options["where"])
     source = source_of(target, options)
     source.net.model.eval()  # it was loaded here; a network's training mode is of interest where a person set it
-    net, layers, sha256 = source.net, source.layers, source.sha256
-    find_layers(net.model, layers)  # errors name them as they were given
-    own = all(options[way] is None for way in CLASS_WAYS)  # else they are classes that the run does not know
+    find_layers(source.net.model, source.layers)  # errors name them as they were given
+    classes = GivenClasses.of(options)
+    own = classes.way is None  # else they are classes that the run does not know
     out = options["out"] or (Path(target) if source.dissection is not None and own else Path("run"))
     what, files = ("outcomes", OUTCOMES) if outcomes else ("effects", (*EFFECTS, AGREEMENT))
-    packages = ("captum",) if options["attributions"] else ()
-    question = question_of(target, source, out=out, files=files, began=began, processes=processes, packages=packages)
-    if not options["overwrite"] and is_there(question, out, what, quiet=options["quiet"]):
-        return
-    net = with_classes(net, options)
-    if not own:
+
+    def measure(answer: Answer) -> None:
+        experiment = _experiment(source, classes, replacement, out, options)
+        if outcomes:
+            _measure_outcomes(answer, experiment, selection, source, outcomes, out, options, processes)
+        else:
+            _measure_effects(answer, experiment, selection, source, out, options, processes)
+
+    asked = Asked(
+        beginning=beginning,
+        target=target,
+        source=source,
+        out=out,
+        what=what,
+        files=files,
+        processes=processes,
+        further=classes.images,
+        packages=("captum",) if options["attributions"] else (),
+    )
+    keep_or_measure(asked, measure)
+
+
+def _experiment(source: Source, classes: GivenClasses, replacement: Any, out: Path, options: dict[str, Any]) -> Any:
+    """What is measured on: the network with the classes that it is given, whose effects have a place in the folder."""
+    from unitlens.ablation.experiment import Experiment
+    from unitlens.ablation.outcomes.measures import DEFAULT_MEASURES
+    from unitlens.models.units.zero_shot import layer_behind
+    from unitlens.pages.fitting import check_effects_fit, check_outcomes_fit, check_units
+
+    layers, sha256 = source.layers, source.sha256
+    net = classes.given_to(source.net, quiet=options["quiet"])
+    if classes.way is not None:
         layers, sha256 = tuple(map(layer_behind, layers)), net.fingerprint()
-    check_fit = check_outcomes_fit if outcomes else check_effects_fit
+    check_fit = check_outcomes_fit if options["outcomes"] else check_effects_fit
     check_fit(out, sha256, overwrite=options["overwrite"])
     check_units(out, source.basis)
-    set_threads(options["threads"])
     experiment = Experiment.of(
         net,
         layers,
@@ -174,10 +190,24 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
         fast=options["fast"] or False,
         basis=source.basis,
     )
-    experiment = dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
-    if outcomes:
-        _measure_outcomes(experiment, selection, source, outcomes, out, options, processes, question)
-        return
+    return dataclasses.replace(experiment, means=source.known_means(), described=source.opened)
+
+
+def _measure_effects(
+    answer: Answer,
+    experiment: Any,
+    selection: "_Selection",
+    source: Source,
+    out: Path,
+    options: dict[str, Any],
+    processes: Processes,
+) -> None:
+    """Measure effects on predictions, save them, and print the largest."""
+    from unitlens.ablation.attribution import measure_agreement
+    from unitlens.ablation.files import SavedEffects
+    from unitlens.ablation.work.running import keeping_in_run
+    from unitlens.pages.writing import add_effects
+
     with keeping_in_run(out, processes, replace=options["overwrite"]) as kept:
         experiment = dataclasses.replace(experiment, kept=kept)
         # before the sweep: where captum cannot attribute to the layer, that is known at once
@@ -188,11 +218,8 @@ def _ablate(target: str, options: dict[str, Any], processes: Processes) -> None:
         saved = SavedEffects(results, click.get_current_context().obj)
         if processes.first:
             page = add_effects(out, saved, agreement=agreement, overwrite=options["overwrite"])
-            said = _summarize(saved)
-            remember(question, out, [result.info for result in results], said)
-    if not options["quiet"]:
-        echo(said)
-        echo(f"wrote {out}/: {page.name} to look at, effects.csv to compute with")
+            answer.say(_summarize(saved))
+            answer.say_written(f"{out}/: {page.name} to look at, effects.csv to compute with")
 
 
 class _Selection(NamedTuple):
@@ -290,6 +317,7 @@ def _ablated(experiment: Any, selection: _Selection, source: Source) -> Any:
 
 
 def _measure_outcomes(
+    answer: Answer,
     experiment: Any,
     selection: _Selection,
     source: Source,
@@ -297,7 +325,6 @@ def _measure_outcomes(
     out: Path,
     options: dict[str, Any],
     processes: Processes,
-    question: Any,
 ) -> None:
     """Measure outcomes, save them, and print the largest effects."""
     from unitlens.ablation.outcomes.effects import set_outcomes, unit_outcomes
@@ -318,11 +345,8 @@ def _measure_outcomes(
         saved = SavedOutcomes(tuple(results), click.get_current_context().obj)
         if processes.first:
             page = add_outcomes(out, saved, overwrite=options["overwrite"])
-            said = "\n".join(map(_outcome_lines, results))
-            remember(question, out, [result.info for result in results], said)
-    if not options["quiet"]:
-        echo(said)
-        echo(f"wrote {out}/: {page.name} to look at, outcomes.csv to compute with")
+            answer.say("\n".join(map(_outcome_lines, results)))
+            answer.say_written(f"{out}/: {page.name} to look at, outcomes.csv to compute with")
 
 
 def _outcome_lines(result: Any) -> str:

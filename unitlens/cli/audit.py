@@ -1,6 +1,5 @@
 """`unitlens audit`."""
 
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, worker_count
+from unitlens.cli.opening import worker_count
 from unitlens.cli.options import (
     process_options,
     quiet_option,
@@ -17,11 +16,10 @@ from unitlens.cli.options import (
     store_limit_option,
     trust_options,
 )
-from unitlens.cli.repeating import is_there, question_of, remember
+from unitlens.cli.repeating import Answer, Asked, begin, keep_or_measure
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import RunOptions, Source
-from unitlens.cli.text import echo
-from unitlens.errors import UnitlensError, UnitlensWarning
+from unitlens.errors import UnitlensWarning
 from unitlens.files import check_writable
 
 
@@ -46,55 +44,62 @@ from unitlens.files import check_writable
 @store_limit_option
 @click.option("--again", is_flag=True, help="Check it though the same was checked before.")
 @quiet_option
-def audit(run: Path, out: Path | None, again: bool, **options: Any) -> None:
+def audit(run: Path, **options: Any) -> None:
     """Check how stable the concepts of a saved run's units are, and compare them with trivial ones.
 
     An audit that is in the folder is replaced; where it is of the same question, it is kept.
     """
-    from unitlens.comparison.auditing import audit as check
+    from unitlens.comparison.auditing import ShownImages
     from unitlens.dissection.result import open_run
-    from unitlens.pages.writing import report
 
-    began = time.time()
-    quiet = options.pop("quiet")
-    set_threads(options.pop("threads"))
-    options["workers"] = worker_count(options["workers"])
+    beginning = begin(run)
+    out = options["out"] or run
     asked, dissection = RunOptions.take(options), open_run(run)
-    out = out or run
     check_writable(out)
-    reopening = asked.reopening(run, dissection, regrouped=options["groups"] is not None)
-    source, question = _source(reopening, dissection, trust=asked.trust), None
-    if source is not None:
-        question = question_of(run, source, out=out, files=("audit.*",), began=began)
-    if not again and is_there(question, out, "checks", quiet=quiet, anew="--again makes them anew"):
-        return
-    net = None if source is None else source.net
-    if net is None and (asked.network or asked.weights):
-        net = reopening.open_network(trust=asked.trust)
-    data = None  # the audit opens what the run names, and does without where it cannot
-    if asked.data or asked.opened:
-        data = reopening.open_data(trust=asked.trust) if source is None else source.data
-    done = check(dissection, net, data, trust=asked.trust, progress=not quiet, **options)
-    page, said = report(out, done), "\n".join(_lines(done))
-    for note in done.notes:
-        warnings.warn(note, UnitlensWarning, stacklevel=1)
-    if done.overlaps is not None:  # all passes were made
-        remember(question, out, [dissection.info], said)
-    if not quiet:
-        echo(said)
-        echo(f"wrote {out}/: {page.name} to look at, audit.csv and audit.json to compute with")
+    other_groups = options["groups"] is not None
+    reopening = asked.reopening(run, dissection, regrouped=other_groups)
+    net = reopening.open_network(trust=asked.trust) if asked.network or asked.weights else None
+    data = reopening.open_data(trust=asked.trust) if asked.data or asked.opened else None
+    shown = ShownImages.open(dissection, net, data, trust=asked.trust, other_groups=other_groups)
+    question = Asked(
+        beginning=beginning,
+        target=run,
+        source=_source(dissection, shown),
+        out=out,
+        what="checks",
+        files=("audit.*",),
+        without=shown.missing,
+    )
+    keep_or_measure(question, lambda answer: _check(answer, dissection, shown, out, options))
 
 
-def _source(reopening: Any, dissection: Any, *, trust: bool) -> Source | None:
-    """The network and the images of the run; None where they cannot be opened, or are not looked at."""
-    if dissection.settings.basis is not None:
-        return None
-    try:
-        net, data = reopening.open_network(trust=trust), reopening.open_data(trust=trust)
-    except UnitlensError:  # the audit says what it leaves out
+def _source(dissection: Any, shown: Any) -> Source | None:
+    """The network and the images that are looked at; None where none are."""
+    if shown.missing is not None:
         return None
     settings, sha256 = dissection.settings, dissection.info["network"]["sha256"]
-    return Source(net, dissection.layers, data, sha256, settings.limit, settings.seed, {}, dissection, same=True)
+    return Source(shown.net, dissection.layers, shown.images, sha256, settings.limit, settings.seed, {}, dissection)
+
+
+def _check(answer: Answer, dissection: Any, shown: Any, out: Path, options: dict[str, Any]) -> None:
+    from unitlens.comparison.auditing import audit_opened
+    from unitlens.dissection.forward import Resources
+    from unitlens.pages.writing import report
+
+    done, answer.lasting = audit_opened(
+        dissection,
+        shown,
+        groups=options["groups"],
+        noise=options["noise"],
+        batch_size=options["batch_size"],
+        seed=options["seed"],
+        resources=Resources(worker_count(options["workers"]), options["store_limit"], not options["quiet"]),
+    )
+    page = report(out, done)
+    for note in done.notes:
+        warnings.warn(note, UnitlensWarning, stacklevel=1)
+    answer.say("\n".join(_lines(done)))
+    answer.say_written(f"{out}/: {page.name} to look at, audit.csv and audit.json to compute with")
 
 
 def _lines(done: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unitlens.cli.classes import class_options, with_classes
+from unitlens.cli.classes import GivenClasses, class_options
 from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, opening_options, quiet_option
 from unitlens.cli.shell.command import command
@@ -53,7 +53,7 @@ def open_(target: str, **options: Any) -> None:
             f"The page needs {error.name}, which is not installed: pip install 'unitlens[app]'."
         ) from None
     source = run_source(Path(target), options)
-    source = source._replace(net=with_classes(source.net, options))
+    source = source._replace(net=GivenClasses.of(options).given_to(source.net, quiet=options["quiet"]))
     set_threads(options["threads"])
     page = _painting(target, source, options) if source.net.image == "output" else _exploring(target, source, options)
 

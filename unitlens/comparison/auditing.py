@@ -1,8 +1,9 @@
 """Check how stable the concepts of a run's units are."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from unitlens.data.concepts import Data
 from unitlens.data.groups import Groups, grouped
 from unitlens.data.inmemory.dataset import as_data
 from unitlens.dissection.forward import Resources
-from unitlens.dissection.reopening import Reopening, check_network, regrouped
+from unitlens.dissection.reopening import OtherImagesError, Reopening, check_network, regrouped
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
@@ -86,54 +87,136 @@ def audit(
     >>> ul.audit(run, net, data, noise=0).table()["check"].tolist()
     ['even folds', 'odd folds', 'half quantile', 'double quantile', 'other upsampling']
     """
+    run = run if isinstance(run, Dissection) else open_run(run)
+    shown = ShownImages.open(run, net, data, trust=trust, other_groups=groups is not None)
+    resources = Resources(workers=workers, store_limit=store_limit, show=progress)
+    done = audit_opened(run, shown, groups=groups, noise=noise, batch_size=batch_size, seed=seed, resources=resources)
+    return done.audit
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShownImages:
+    """What an audit shows to which network, or why it shows nothing.
+
+    Attributes
+    ----------
+    net : Network or None
+        Of the run.
+    images : Data or None
+    missing : str or None
+        Why there are none.
+    named : bool
+        Whether the images were named in place of those that the run names; then it is an error if they are others.
+    """
+
+    net: Network | None
+    images: Data | None
+    missing: str | None = None
+    named: bool = False
+
+    @classmethod
+    def open(
+        cls,
+        run: Dissection,
+        net: Network | nn.Module | None = None,
+        data: Data | str | Path | None = None,
+        *,
+        trust: bool = False,
+        other_groups: bool = False,
+    ) -> Self:
+        """Open what a run names, and was not given.
+
+        Parameters
+        ----------
+        run : Dissection
+        net, data, trust
+            As for `audit`.
+        other_groups : bool
+            Whether images get other groups than those of the run.
+
+        Raises
+        ------
+        UnitlensError
+            As for `audit`.
+        """
+        source = data if isinstance(data, str | Path) else None
+        reopening = Reopening.of(run.info, source=source, groups=None if other_groups else run.groups)
+        if net is not None:
+            net = check_network(net, run.info)
+        if run.settings.basis is not None:
+            return cls(None, None, f"its units are {run.settings.basis.noun}, which run.json does not contain.")
+        reopening.check(trust=trust, network=net is None, data=data is source)
+        try:
+            net = reopening.open_network(trust=trust) if net is None else net
+        except UnitlensError as error:
+            return cls(None, None, str(error))
+        try:
+            images = reopening.open_data(trust=trust) if data is source else regrouped(as_data(data), reopening.groups)
+        except UnitlensError as error:
+            if data is not None or other_groups:
+                raise
+            return cls(None, None, str(error))
+        return cls(net, images, named=data is not None)
+
+
+class Audited(NamedTuple):
+    """An audit.
+
+    Attributes
+    ----------
+    audit : Audit
+    lasting : bool
+        Whether it is the same the next time: not where a pass failed for what may be well then, such as a full disk.
+    """
+
+    audit: Audit
+    lasting: bool
+
+
+def audit_opened(
+    run: Dissection,
+    shown: ShownImages,
+    *,
+    groups: Groups | None,
+    noise: float,
+    batch_size: int,
+    seed: int,
+    resources: Resources,
+) -> Audited:
+    """Audit a run with what was opened for it; see `audit`."""
     if noise < 0:
         raise UnitlensError(f"{argument('noise', noise)} must be a standard deviation, such as {NOISE}, or 0 for none.")
-    run = run if isinstance(run, Dissection) else open_run(run)
     entries = {entry.layer: entry for entry in open_entries([run])}
     checks = [check for entry in entries.values() for check in check_halves(entry)] if groups is None else []
-    source = data if isinstance(data, str | Path) else None
-    reopening = Reopening.of(run.info, source=source, groups=run.groups if groups is None else None)
 
     def finished(checks: list[LayerCheck], overlaps: list[dict[str, Any]] | None, notes: Sequence[str]) -> Audit:
         missing = [] if any(check.name == "odd folds" for check in checks) else [_NO_HALVES]
         return Audit(run, tuple(entries.values()), _unit_table(entries, checks), overlaps, (*missing, *notes))
 
-    def without_passes(reason: object) -> Audit:
+    def without_passes(reason: str, *, lasting: bool) -> Audited:
         if groups is not None:
             raise UnitlensError(f"{argument('groups')} takes a pass over the images, which cannot be made: {reason}")
-        return finished(checks, None, [f"{_COUNTS_ONLY}: {reason}"])
+        return Audited(finished(checks, None, [f"{_COUNTS_ONLY}: {reason}"]), lasting)
 
-    if net is not None:
-        net = check_network(net, run.info)
-    if run.settings.basis is not None:
-        return without_passes(f"its units are {run.settings.basis.noun}, which run.json does not contain.")
-    reopening.check(trust=trust, network=net is None, data=data is source)
+    if shown.net is None or shown.images is None:
+        return without_passes(str(shown.missing), lasting=True)
     try:
-        net = reopening.open_network(trust=trust) if net is None else net
-    except UnitlensError as error:
-        return without_passes(error)
-    try:
-        if data is None or isinstance(data, str | Path):
-            images = reopening.open_data(trust=trust)
-        else:
-            images = regrouped(as_data(data), reopening.groups)
-        images = grouped(images, groups, limit=run.settings.limit, seed=run.settings.seed)
         passes = run_passes(
             run,
-            net,
-            images,
+            shown.net,
+            grouped(shown.images, groups, limit=run.settings.limit, seed=run.settings.seed),
             entries=entries,
             batch_size=batch_size,
-            resources=Resources(workers=workers, store_limit=store_limit, show=progress),
+            resources=resources,
             noise=noise,
             seed=seed,
             halves=groups is not None,
         )
     except UnitlensError as error:
-        if data is not None or groups is not None:
+        if shown.named or groups is not None:
             raise
-        return without_passes(error)
-    return finished([*checks, *passes.checks], passes.overlaps, passes.notes)
+        return without_passes(str(error), lasting=isinstance(error, OtherImagesError))
+    return Audited(finished([*checks, *passes.checks], passes.overlaps, passes.notes), lasting=True)
 
 
 def _unit_table(entries: Mapping[str, Entry], checks: Iterable[LayerCheck]) -> "pd.DataFrame":

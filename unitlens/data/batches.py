@@ -17,7 +17,7 @@ from unitlens.data.decoded.images import DecodedImages, DecodedWriter
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.pixels.layout import moved_last
 from unitlens.data.preparing import Failure, Prepare, Prepared, PreparedLatent, PrepareLatent, data_digest, see
-from unitlens.data.reading import Reading, chosen_images, image_name
+from unitlens.data.reading import Reading, Unread, chosen_images, image_name, note_unread
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.layers import display_shape
@@ -29,13 +29,6 @@ from unitlens.stats.folds import FOLDS
 
 class ChangedImagesError(UnitlensError):
     """Images are not what they were when a loop over them was stopped."""
-
-
-class Unread(NamedTuple):
-    """An image that was left out, and why."""
-
-    image: str
-    reason: str
 
 
 class Batch(NamedTuple):
@@ -215,7 +208,7 @@ class Batches:
         """Read the images, once, in the order of the data set; a batch has at least one that could be read."""
         record = self.record = self._given or ImageRecord(len(self._indices))
         if not record.looked_at:
-            record.unread += self._not_images()
+            record.unread += note_unread(self._not_images())
         self.check_unchanged()
         start, known = time.perf_counter() - record.seconds, Known(record.names)
         read = in_batches(
@@ -230,7 +223,7 @@ class Batches:
             self._keeping_decoded() as keep,
         ):
             for images, columns, failures in read:
-                record.unread += map(self._left_out, failures)
+                record.unread += note_unread(map(self._left_out, failures))
                 record.looked_at += len(images) + len(failures)
                 if len(images):
                     keep(images, columns)

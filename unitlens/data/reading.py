@@ -1,6 +1,8 @@
 """How images are read: the settings, which images are taken, and what a data set gives for one of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -13,6 +15,45 @@ from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.bands.limits import MOST_BANDS
+
+
+class Unread(NamedTuple):
+    """An image that was left out, and why."""
+
+    image: str
+    reason: str
+
+
+_NOTED: ContextVar[list[Unread] | None] = ContextVar("unitlens.unread", default=None)
+
+
+@contextmanager
+def noting_unread() -> Iterator[list[Unread]]:
+    """Collect all images that are left out inside of the ``with``, in whatever loop over images, and before it stopped.
+
+    Whoever calls what looks at images knows so whether it saw all of them, though its result does not say that.
+
+    Yields
+    ------
+    list of Unread
+        Those so far.
+    """
+    noted, outer = list[Unread](), _NOTED.get()
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
+        if outer is not None:
+            outer += noted
+
+
+def note_unread(unread: Iterable[Unread]) -> list[Unread]:
+    """Let `noting_unread` know of images that are left out, and return them."""
+    listed, noted = list(unread), _NOTED.get()
+    if noted is not None:
+        noted += listed
+    return listed
 
 
 class Part(NamedTuple):

@@ -50,6 +50,10 @@ _SEGMENTER_OPTIONS = {
 }
 
 
+class OtherImagesError(UnitlensError):
+    """Images that were read are not those of the run."""
+
+
 class Risk(NamedTuple):
     """What reopening a run would run or fetch.
 
@@ -391,7 +395,7 @@ def _of_module(module: nn.Module, info: Info) -> Network:
 def check_data(sha256: str, info: Info, source: str) -> None:
     """Raise an error if the images that were read are not those of the run."""
     if sha256 != info["data"]["sha256"]:
-        raise UnitlensError(
+        raise OtherImagesError(
             f"The images of {source}, or what is marked in them, are not those of the run (their SHA-256 begins with "
             f"{sha256[:8]}, the run's with {info['data']['sha256'][:8]}): "
             f"give the data of the run with {argument('data')}."

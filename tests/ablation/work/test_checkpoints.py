@@ -7,6 +7,8 @@ import unitlens as ul
 from tests.ablation.work.stopping import NET, Stopping, commit_always
 from tests.worlds.generators import painted, painter
 from unitlens.ablation.attribution import attributions
+from unitlens.data.pixels.files import UnreadableError
+from unitlens.data.reading import noting_unread
 from unitlens.processes import _LAUNCH
 
 CALLS = {
@@ -48,6 +50,16 @@ def test_several_calls_share_what_is_kept(tmp_path):
     pd.testing.assert_frame_equal(again.table(), ranking.table())
     assert len(set(data.read)) < 8  # the first batch, and those that are compared with what was read before
     assert (tmp_path / "kept").is_dir()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("value", [0, "mean"])
+def test_images_that_were_left_out_before_are_noted_where_the_answer_is_kept(tmp_path, value):
+    unreadable = Stopping(at=21, error=UnreadableError("it is gone"))
+    for data in (unreadable, Stopping()):
+        with noting_unread() as unread:
+            ul.ablate(NET, "first", [0, 3], data, value=value, draws=0, checkpoint=tmp_path / "kept")
+        assert len(unread) == (2 if value == "mean" else 1)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -31,7 +31,7 @@ def asks(shell, tmp_path, monkeypatch):
     """Dissect the bundled network on the coloured world, as if every file were old."""
     monkeypatch.setenv("UNITLENS_ANSWERS", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("unitlens.dissection.repeating.answers._SETTLED", -1000.0)
+    monkeypatch.setattr("unitlens.dissection.repeating.beginning._SETTLED", -1000.0)
     world = write_world(tmp_path / "world", images=6)
 
     def ask(out, *more, net="bundled:scenes"):

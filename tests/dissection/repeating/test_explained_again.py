@@ -2,18 +2,22 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 
 import unitlens as ul
+from tests.dissection.repeating.conftest import kinds
 from tests.dissection.repeating.test_measured_again import KEPT, told
+from tests.worlds.coloured import write_world
 from unitlens.data.batches import Batches
+from unitlens.data.readers.annotated import AnnotatedFolder
+from unitlens.models import loading
 
 pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
 
-ANEW = "--overwrite measures them anew"
+ANEW = "--overwrite makes them anew"
 
 # of each command: its words, the start of the names of what it writes, what is kept, and other words
 EXPLAIN = (("explain", "RUN", "photo.png", "--most", 2), "explanation.", "explanations", ("--top", 3))
@@ -31,40 +35,6 @@ SHORTCUTS = (
     ("--draws", 1),
 )
 PAIRS = (("compare-images", "RUN", "before", "after"), "pairs.", "changes", ("--interval", "0.99"))
-
-
-@pytest.fixture(scope="session")
-def scenes_run(tmp_path_factory):
-    """A run of the bundled network; to be copied."""
-    folder = tmp_path_factory.mktemp("asked") / "run"
-    found = ul.dissect(ul.load("bundled:scenes"), "relu6", ul.Scenes(36), evidence=False, exemplars=0, quantile=0.1)
-    ul.report(folder, found)
-    return folder
-
-
-@pytest.fixture
-def ask(shell, scenes_run, tmp_path, old_files):
-    """Ask a command about a copy of the run, with images beside it."""
-    shutil.copytree(scenes_run, tmp_path / "run")
-    scenes = ul.Scenes(4, seed=1)
-    for side, first in (("before", 0), ("after", 2)):
-        (tmp_path / side).mkdir()
-        for number in range(2):
-            Image.fromarray(scenes[first + number].image).save(tmp_path / side / f"{number}.png")
-    shutil.copy(tmp_path / "before" / "0.png", tmp_path / "photo.png")
-    (tmp_path / "kinds.csv").write_text(kinds(6))
-
-    def asked(words, *more):
-        return shell(*("run" if word == "RUN" else word for word in words), "--workers", 0, *more)
-
-    return asked
-
-
-def kinds(each):
-    """A subgroup for every image of the run: of so many images one is of the smaller one."""
-    classes = ul.Scenes(36).classes
-    names = [f"test-0/{place:06d}-{classes[place % len(classes)]}.png" for place in range(36)]
-    return "image,group\n" + "".join(f"{name},{'a' if place % each else 'b'}\n" for place, name in enumerate(names))
 
 
 def written(folder, start):
@@ -150,8 +120,11 @@ def test_an_audit_is_kept_where_it_is_of_the_same_question_and_else_replaced(ask
     assert kept not in ask(words).err  # another run
 
 
-@pytest.mark.parametrize("words", [ERRORS[0], slow(("ablate", "RUN", "--units", 1, "--draws", 0, "--out", "effects"))])
-def test_classes_of_vectors_are_known_by_these_and_those_of_images_are_not(ask, tmp_path, words):
+OF_CLASSES = [ERRORS[0], slow(("ablate", "RUN", "--units", 1, "--draws", 0, "--out", "effects"))]
+
+
+@pytest.mark.parametrize("words", OF_CLASSES)
+def test_classes_of_vectors_are_known_by_these(ask, tmp_path, words):
     names = ul.Scenes(1).classes
     vectors = {name: torch.eye(len(names))[place] for place, name in enumerate(names)}
     save_file(vectors, tmp_path / "classes.safetensors")
@@ -163,13 +136,26 @@ def test_classes_of_vectors_are_known_by_these_and_those_of_images_are_not(ask, 
     assert KEPT not in ask(words).err  # without them
     save_file(vectors | {names[0]: -vectors[names[0]]}, tmp_path / "classes.safetensors")
     assert KEPT not in ask(of_vectors).err  # with others
-    for place, name in enumerate(names):
-        (tmp_path / "classes" / name).mkdir(parents=True)
-        Image.fromarray(ul.Scenes(36)[(place + 1) % len(names)].image).save(tmp_path / "classes" / name / "0.png")
-    said = ask(words, "--centroids", "classes", "--overwrite")
-    assert (said.code, KEPT in said.err) == (0, False), said.err
-    refused = ask(words, "--centroids", "classes")
-    assert (refused.code, KEPT in refused.err) == (2, False), refused.err
+
+
+@pytest.mark.parametrize("words", OF_CLASSES)
+def test_classes_of_images_are_known_by_the_images_and_only_where_all_were_read(ask, tmp_path, monkeypatch, words):
+    of_images = (*words, "--centroids", "classes")
+    first = ask(of_images)
+    assert (first.code, KEPT in first.err) == (0, False), first.err
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__iter__", None)
+        again = ask(of_images)
+    assert (again.code, again.out, KEPT in again.err) == (0, told(first), True), again
+    assert KEPT not in ask(words, "--neighbours", "classes", "--nearest", 1).err
+    damaged = tmp_path / "classes" / "beach" / "9.png"
+    damaged.write_bytes(b"")
+    anew = ask(of_images, "--overwrite")
+    assert (anew.code, KEPT in anew.err) == (0, False), anew.err
+    assert KEPT not in ask(of_images).err  # as one could not be read
+    damaged.unlink()
+    assert ask(of_images, "--overwrite").code == 0
+    assert KEPT in ask(of_images).err
 
 
 @pytest.mark.slow
@@ -189,3 +175,71 @@ def test_effects_on_concepts_are_kept(ask, tmp_path, monkeypatch):
     assert kept not in ask(words).err
     assert kept not in ask(words, "--overwrite").err
     assert kept in ask(words).err
+
+
+AUDITED = "has these checks already, and keeps them"
+
+
+@pytest.fixture
+def coloured(shell, tmp_path, old_files):
+    """Audit a run on a folder of images, which lie beside it."""
+    world = write_world(tmp_path / "world", images=12)
+    how = ("--no-evidence", "--exemplars", 0, "--workers", 0, "--quantile", 0.1, "--pairs", 0, "--data", world)
+
+    def asked(*more, run=()):
+        if not (tmp_path / "run").exists():
+            assert shell("dissect", "bundled:scenes", "--layer", "relu6", "--out", "run", *how, *run).code == 0
+        said = shell("audit", "run", "--noise", 0, "--workers", 0, *more)
+        assert said.code == 0, said.err
+        return said
+
+    return asked
+
+
+def test_an_audit_opens_its_network_and_its_images_once(coloured, monkeypatch):
+    opened = []
+    load, look = loading.load, AnnotatedFolder.__init__
+    with monkeypatch.context() as patch:
+        coloured()
+        patch.setattr("unitlens.dissection.reopening.load", lambda *a, **k: opened.append("net") or load(*a, **k))
+        patch.setattr(AnnotatedFolder, "__init__", lambda *a: opened.append("images") or look(*a))
+        coloured("--again")
+    assert opened == ["net", "images"]
+
+
+def test_an_audit_of_directions_is_kept(coloured, tmp_path):
+    np.save(tmp_path / "basis.npy", np.eye(4, 128, dtype=np.float32))
+    first = coloured(run=("--basis", "basis.npy"))
+    assert "its units are directions, which run.json does not contain" in first.err
+    again = coloured()
+    assert (again.out, AUDITED in again.err) == (told(first), True)
+    assert first.err in again.err
+    assert AUDITED not in coloured("--seed", 1).err
+    assert AUDITED in coloured("--seed", 1).err
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text() + " ")
+    assert AUDITED not in coloured("--seed", 1).err
+
+
+def test_an_audit_without_the_images_of_the_run_is_kept_until_they_are_there(coloured, tmp_path, monkeypatch):
+    coloured()
+    image = tmp_path / "world" / "images" / "03.png"
+    other = image.with_name("04.png").read_bytes()
+    for change, note in ((image.unlink, "has 11 images"), (lambda: image.write_bytes(other), "are not those of the")):
+        change()
+        first = coloured()
+        assert (AUDITED in first.err, note in first.err) == (False, True), first.err
+        with monkeypatch.context() as patch:
+            patch.setattr(Batches, "__iter__", None)
+            again = coloured()
+        assert (again.out, AUDITED in again.err, note in again.err) == (told(first), True, True), again.err
+    image.write_bytes(image.with_name("05.png").read_bytes())
+    assert AUDITED not in coloured().err  # other ones again
+
+
+def test_an_audit_that_failed_for_what_may_be_well_next_time_is_made_anew(coloured):
+    for _ in range(2):
+        said = coloured("--store-limit", 1)
+        assert ("Only the counts of the run were checked" in said.err, AUDITED in said.err) == (True, False), said.err
+    assert "Only the counts" not in coloured().err
+    assert AUDITED in coloured("--store-limit", 1).err

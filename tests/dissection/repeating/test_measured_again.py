@@ -10,11 +10,11 @@ import torch
 import unitlens as ul
 from tests.cli.test_ablate import name_classes
 from tests.worlds.coloured import write_world
-from unitlens.cli.repeating import question_of
+from unitlens.cli.repeating import Asked, begin
 from unitlens.cli.targets import Source
 from unitlens.models.bases import Basis
 
-KEPT = "and keeps them; --overwrite measures them anew"
+KEPT = "and keeps them; --overwrite makes them anew"
 
 
 def told(said):
@@ -117,7 +117,8 @@ def test_what_the_network_takes_and_its_directions_decide(old_files, tmp_path):
 
     def key(**changed):
         with click.Context(click.Command("ablate"), info_name="ablate"):
-            return question_of("bundled:scenes", source._replace(**changed), out=tmp_path, files=(), began=0).key
+            named = {"target": "bundled:scenes", "source": source._replace(**changed), "out": tmp_path, "files": ("a",)}
+            return Asked(beginning=begin("bundled:scenes"), what="effects", **named).question().key
 
     darker = replace(net.preprocessing, mean=(0.1, 0.1, 0.1))
     bases = [Basis(torch.eye(128) * sign, "in memory") for sign in (1, -1)]

@@ -7,8 +7,8 @@ import torch
 
 import unitlens as ul
 from unitlens import files as files_module
-from unitlens.data.batches import Unread
 from unitlens.data.columns import Columns
+from unitlens.data.reading import Unread
 from unitlens.dissection.store import rows as rows_module
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.layers import ArrivingMaps, LayerMaps, layer_bytes

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from unitlens.ablation.work.keys import NoKeyError, key_of
 from unitlens.data.concepts import Data, described
-from unitlens.data.reading import Reading, chosen_images
+from unitlens.data.reading import Reading, Unread, chosen_images, note_unread, noting_unread
 from unitlens.dissection.provenance import describe_network, versions
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.manifest import Manifest
@@ -87,8 +88,14 @@ class Kept:
                 return make()
             known = store.arrays("found") if store.manifest.complete else None
             if known is None:
-                known = dict(make())
-                store.commit(images=0, complete=True, arrays={"found": known})
+                with noting_unread() as unread:
+                    known = dict(make())
+                left_out = np.array([len(unread)], np.int64)
+                store.commit(images=0, complete=True, arrays={"found": known, "left_out": {"images": left_out}})
+                return known
+            counts = store.arrays("left_out")
+            if counts is not None:
+                note_unread([Unread("an image", "it could not be read before")] * int(counts["images"][0]))
             return known
 
     def tensor(self, key: str | None, compute: Callable[[], Tensor]) -> Tensor:

@@ -1,36 +1,44 @@
 """`unitlens ablate RUN --each-concept`."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 from unitlens.cli.ablating.replacements import replacement_of
-from unitlens.cli.opening import set_threads
-from unitlens.cli.repeating import is_there, question_of, remember
-from unitlens.cli.targets import source_of
-from unitlens.cli.text import echo, shown_warnings
+from unitlens.cli.repeating import Answer, Asked, begin, keep_or_measure
+from unitlens.cli.targets import Source, source_of
 from unitlens.errors import UnitlensError
 from unitlens.processes import Processes
 
 
 def ablate_each_concept(target: str, options: dict[str, Any], processes: Processes) -> None:
     """Ablate the best units of every concept, and add what that does to the run."""
+    from unitlens.ablation.concepts.result import FILE
+
+    beginning, folder = begin(target), Path(target)
+    _check_each_concept(target, options)
+    source = source_of(target, options)
+    asked = Asked(
+        beginning=beginning,
+        target=target,
+        source=source,
+        out=folder,
+        what="effects on concepts",
+        files=(FILE.name,),
+        processes=processes,
+    )
+    keep_or_measure(asked, lambda answer: _measure(answer, source, folder, options, processes))
+
+
+def _measure(answer: Answer, source: Source, folder: Path, options: dict[str, Any], processes: Processes) -> None:
     from unitlens.ablation.concepts.measuring import effects_on_concepts
     from unitlens.ablation.concepts.result import FILE, check_replaceable
     from unitlens.ablation.experiment import Experiment
     from unitlens.ablation.work.running import keeping_in_run
 
-    began = time.time()
-    _check_each_concept(target, options)
-    source, folder, overwrite, top = source_of(target, options), Path(target), options["overwrite"], options["top"] or 1
+    overwrite, top = options["overwrite"], options["top"] or 1
     replacement = replacement_of(options["value"], options["scale"], options["where"])
-    question = question_of(target, source, out=folder, files=(FILE.name,), began=began, processes=processes)
-    if not overwrite and is_there(question, folder, "effects on concepts", quiet=options["quiet"]):
-        return
     for layer in source.layers:
         check_replaceable(folder, layer, top=top, ablation=str(replacement), overwrite=overwrite)
-    set_threads(options["threads"])
-    found = []
     with keeping_in_run(folder, processes, replace=overwrite) as kept:
         for layer in source.layers:
             experiment = Experiment.of(
@@ -48,15 +56,8 @@ def ablate_each_concept(target: str, options: dict[str, Any], processes: Process
             of_layer = effects_on_concepts(experiment, source.dissection[layer], top=top, draws=options["draws"])
             if processes.first:
                 of_layer.save(folder, overwrite=overwrite)
-            found.append(of_layer)
-            if not options["quiet"]:
-                echo(f"{layer}: {of_layer}")
-    read = source.dissection.info["data"]  # effects do not say which images could not be read
-    if not shown_warnings() or all(one.data_sha256 == read["sha256"] for one in found):
-        said = "\n".join(f"{one.layer}: {one}" for one in found)
-        remember(question, folder, [source.dissection.info], said)
-    if not options["quiet"]:
-        echo(f"wrote {target}/{FILE.name}, from which `unitlens compare` takes it")
+            answer.say(f"{layer}: {of_layer}")
+    answer.say_written(f"{folder}/{FILE.name}, from which `unitlens compare` takes it")
 
 
 def _check_each_concept(target: str, options: dict[str, Any]) -> None:

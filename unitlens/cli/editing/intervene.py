@@ -1,7 +1,6 @@
 """`unitlens intervene`."""
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ import click
 from unitlens.cli.editing.recipes import draw_recipe
 from unitlens.cli.editing.selection import DEFAULT_UNITS, Selection
 from unitlens.cli.editing.summaries import summarize_intervention
-from unitlens.cli.opening import set_threads
 from unitlens.cli.options import basis_option, fast_option, measuring_options, quiet_option
-from unitlens.cli.repeating import is_there, question_of, remember
+from unitlens.cli.repeating import Answer, Asked, begin, keep_or_measure
 from unitlens.cli.shell.command import command
 from unitlens.cli.targets import Source, source_of
-from unitlens.cli.text import echo
 from unitlens.errors import UnitlensError
 from unitlens.plurals import counted
 from unitlens.processes import Processes, launched
@@ -124,25 +121,39 @@ def intervene(target: str, **options: Any) -> None:
 
 
 def _intervene(target: str, options: dict[str, Any], processes: Processes) -> None:
-    from unitlens.ablation.work.running import keeping_in_run
-    from unitlens.editing.experiment import AreaExperiment, unit_positions
-    from unitlens.editing.saving.files import FILES, SavedInterventions
+    from unitlens.editing.saving.files import FILES
     from unitlens.pages.fitting import check_interventions_fit, check_units
-    from unitlens.pages.writing import add_interventions
 
-    began, selection = time.time(), Selection.of(options)
+    beginning, selection = begin(target), Selection.of(options)
     # without a run, a concept can be measured, but no units be chosen for it
     source = source_of(target, {**options, "concept": selection.ranked_by_iou or None})
     layers = tuple(dict.fromkeys(source.layers))
     if len(layers) > 1 and selection.units is not None:
         raise UnitlensError(f"--units are those of one layer, and --layer names {len(layers)}: name one of them.")
     out = options["out"] or (Path(target) if source.dissection is not None else Path("run"))
-    question = question_of(target, source, out=out, files=FILES, began=began, processes=processes)
-    if not options["overwrite"] and is_there(question, out, "interventions", quiet=options["quiet"]):
-        return
-    check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
-    check_units(out, source.basis)
-    set_threads(options["threads"])
+
+    def measure(answer: Answer) -> None:
+        check_interventions_fit(out, source.sha256, overwrite=options["overwrite"])
+        check_units(out, source.basis)
+        experiments = _experiments(layers, selection, source, options)
+        _measure_all(answer, experiments, selection, source, out, options, processes)
+
+    asked = Asked(
+        beginning=beginning,
+        target=target,
+        source=source,
+        out=out,
+        what="interventions",
+        files=FILES,
+        processes=processes,
+    )
+    keep_or_measure(asked, measure)
+
+
+def _experiments(layers: tuple[str, ...], selection: Selection, source: Source, options: dict[str, Any]) -> list[Any]:
+    """What each layer's units are changed in."""
+    from unitlens.editing.experiment import AreaExperiment, unit_positions
+
     experiments = [
         AreaExperiment.of(
             source.net,
@@ -158,6 +169,23 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
     ]
     for experiment in experiments:
         unit_positions(selection.where, experiment.grid(), experiment.layer)  # an error now, not after a long pass
+    return experiments
+
+
+def _measure_all(
+    answer: Answer,
+    experiments: list[Any],
+    selection: Selection,
+    source: Source,
+    out: Path,
+    options: dict[str, Any],
+    processes: Processes,
+) -> None:
+    """Measure what was asked for of each layer, save it, and print it."""
+    from unitlens.ablation.work.running import keeping_in_run
+    from unitlens.editing.saving.files import SavedInterventions
+    from unitlens.pages.writing import add_interventions
+
     with keeping_in_run(out, processes, replace=options["overwrite"]) as kept:
         results = [
             result
@@ -169,13 +197,10 @@ def _intervene(target: str, options: dict[str, Any], processes: Processes) -> No
                 source.check_images(results[0].info)
         command = click.get_current_context().obj
         saved = SavedInterventions.of(results, dissection=source.dissection, command=command)
-        said = "\n".join(map(summarize_intervention, results))
         if processes.first:
             page = add_interventions(out, saved, overwrite=options["overwrite"])
-            remember(question, out, [result.info for result in results], said)
-    if not options["quiet"]:
-        echo(said)
-        echo(f"wrote {out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")
+            answer.say("\n".join(map(summarize_intervention, results)))
+            answer.say_written(f"{out}/: {page.name} to look at, {', '.join(saved.tables())} to compute with")
 
 
 def _measure(experiment: Any, selection: Selection, source: Source) -> list[Any]:

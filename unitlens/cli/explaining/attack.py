@@ -1,18 +1,15 @@
 """`unitlens attack`."""
 
-import time
-from pathlib import Path
 from typing import Any
 
 import click
 
-from unitlens.cli.classes import class_options, with_classes
-from unitlens.cli.opening import set_threads
+from unitlens.cli.classes import GivenClasses, class_options
+from unitlens.cli.explaining.once import explain_once
 from unitlens.cli.options import basis_option, measuring_options, quiet_option
-from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import explained_source
-from unitlens.cli.text import echo, summarize_changes
+from unitlens.cli.targets import Source
+from unitlens.cli.text import summarize_changes
 from unitlens.errors import UnitlensError
 
 
@@ -41,20 +38,25 @@ def attack(target: str, **options: Any) -> None:
 
     RUN is the folder of a run; the images are those of its data, or of --data.
     """
-    from unitlens.explaining.pairs.attacking import attack as run
-    from unitlens.pages.writing import ATTACK, check_no_explanation, report
+    from unitlens.pages.writing import ATTACK
 
-    began, out = time.time(), options["out"] or Path(target)
-    source = explained_source(target, options)
-    packages = ("captum", "adversarial-robustness-toolbox")
-    question = question_of(target, source, out=out, files=("attack.*",), began=began, packages=packages)
-    if not options["overwrite"] and is_there(question, out, "attacked images", quiet=options["quiet"]):
-        return
-    check_no_explanation(out, ATTACK, overwrite=options["overwrite"])
-    source = source._replace(net=with_classes(source.net, options))
-    set_threads(options["threads"])
+    explain_once(
+        target,
+        options,
+        GivenClasses.of(options),
+        lambda source: _attacked(source, options),
+        lambda attacked: f"{attacked.describe()}\n{summarize_changes(attacked.changes)}",
+        page=ATTACK,
+        what="attacked images",
+        packages=("captum", "adversarial-robustness-toolbox"),
+    )
+
+
+def _attacked(source: Source, options: dict[str, Any]) -> Any:
+    from unitlens.explaining.pairs.attacking import attack as run
+
     reading = source.reading(options)
-    result = run(
+    return run(
         source.net,
         source.dissection,
         source.data,
@@ -73,12 +75,6 @@ def attack(target: str, **options: Any) -> None:
         strict=reading.strict,
         progress=reading.progress,
     )
-    page = report(out, result, overwrite=options["overwrite"])
-    said = f"{result.describe()}\n{summarize_changes(result.changes)}"
-    remember(question, out, [result.info], said)
-    if not options["quiet"]:
-        echo(said)
-        echo(f"wrote {out}/: {page.name} to look at, attack.csv to compute with")
 
 
 def _epsilon(text: str) -> float:

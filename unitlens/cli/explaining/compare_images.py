@@ -1,18 +1,16 @@
 """`unitlens compare-images`."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from unitlens.cli.classes import class_options, with_classes
-from unitlens.cli.opening import set_threads
+from unitlens.cli.classes import GivenClasses, class_options
+from unitlens.cli.explaining.once import explain_once
 from unitlens.cli.options import basis_option, measuring_options, quiet_option
-from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import explained_source
-from unitlens.cli.text import echo, summarize_changes
+from unitlens.cli.targets import Source
+from unitlens.cli.text import summarize_changes
 
 
 @command("compare-images", first=("layers", "interval", "data", "weights", "out"))
@@ -37,19 +35,25 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
     RUN is the folder of a run. BEFORE and AFTER are two image files, or two folders whose files are paired by their
     names.
     """
-    from unitlens.explaining.pairs.image_pairs import compare_images as compare
-    from unitlens.pages.writing import PAIRS, check_no_explanation, report
+    from unitlens.pages.writing import PAIRS
 
-    began, out = time.time(), options["out"] or Path(target)
-    source = explained_source(target, options, images=False)
-    question = question_of(target, source, out=out, files=("pairs.*",), began=began, images=(before, after))
-    if not options["overwrite"] and is_there(question, out, "changes", quiet=options["quiet"]):
-        return
-    check_no_explanation(out, PAIRS, overwrite=options["overwrite"])
-    source = source._replace(net=with_classes(source.net, options))
-    set_threads(options["threads"])
+    explain_once(
+        target,
+        options,
+        GivenClasses.of(options),
+        lambda source: _compared(source, before, after, options),
+        summarize_changes,
+        page=PAIRS,
+        what="changes",
+        read=(before, after),
+    )
+
+
+def _compared(source: Source, before: Path, after: Path, options: dict[str, Any]) -> Any:
+    from unitlens.explaining.pairs.image_pairs import compare_images as compare
+
     reading = source.reading(options)
-    changes = compare(
+    return compare(
         source.net,
         source.dissection,
         before,
@@ -63,9 +67,3 @@ def compare_images(target: str, before: Path, after: Path, **options: Any) -> No
         strict=reading.strict,
         progress=reading.progress,
     )
-    page = report(out, changes, overwrite=options["overwrite"])
-    said = summarize_changes(changes)
-    remember(question, out, [changes.info], said)
-    if not options["quiet"]:
-        echo(said)
-        echo(f"wrote {out}/: {page.name} to look at, pairs.csv to compute with")

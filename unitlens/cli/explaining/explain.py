@@ -1,18 +1,16 @@
 """`unitlens explain`."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from unitlens.cli.classes import class_options, with_classes
-from unitlens.cli.opening import set_threads
+from unitlens.cli.classes import GivenClasses, class_options
+from unitlens.cli.explaining.once import explain_once
 from unitlens.cli.options import basis_option, fast_option, given_value, measuring_options, quiet_option
-from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import Source, explained_source
-from unitlens.cli.text import align_columns, echo, format_cell
+from unitlens.cli.targets import Source
+from unitlens.cli.text import align_columns, format_cell
 from unitlens.errors import UnitlensError
 
 FEW = 12
@@ -56,28 +54,26 @@ def explain(target: str, images: tuple[str, ...], **options: Any) -> None:
     RUN is the folder of a run. IMAGE is an image file from anywhere, or the name of an image of the run's data set (as
     in exemplars.csv); without any, --images-of names a class, and --limit takes some of all.
     """
-    from unitlens.pages.writing import CONFUSIONS, EXPLANATION, check_no_explanation, report
+    from unitlens.pages.writing import CONFUSIONS, EXPLANATION
 
-    began = time.time()
     chosen = [way for way, given in _ways(images, options).items() if given]
     if len(chosen) > 1:
         raise UnitlensError(f"{' and '.join(chosen)} both choose images: give one of the two.")
-    source = explained_source(target, options)
-    out = options["out"] or Path(target)
     page, what = (CONFUSIONS, "explained errors") if options["errors"] else (EXPLANATION, "explanations")
-    files = (f"{Path(page).stem}.*",)
-    question = question_of(target, source, out=out, files=files, began=began, packages=("captum",))
-    if not options["overwrite"] and is_there(question, out, what, quiet=options["quiet"]):
-        return
-    check_no_explanation(out, page, overwrite=options["overwrite"])
-    source = source._replace(net=with_classes(source.net, options))
-    set_threads(options["threads"])
-    result = _confusions(source, options) if options["errors"] else _explanations(images, source, options)
-    written, said = report(out, result, overwrite=options["overwrite"]), _summarize(result)
-    remember(question, out, [result.info], said)
-    if not options["quiet"]:
-        echo(said)
-        echo(f"wrote {out}/: {written.name} to look at, {written.stem}.csv to compute with")
+
+    def compute(source: Source) -> Any:
+        return _confusions(source, options) if options["errors"] else _explanations(images, source, options)
+
+    explain_once(
+        target,
+        options,
+        GivenClasses.of(options),
+        compute,
+        _summarize,
+        page=page,
+        what=what,
+        packages=("captum",),
+    )
 
 
 def _ways(images: tuple[str, ...], options: dict[str, Any]) -> dict[str, bool]:

@@ -1,18 +1,15 @@
 """`unitlens shortcuts`."""
 
-import time
-from pathlib import Path
 from typing import Any
 
 import click
 
-from unitlens.cli.classes import class_options, with_classes
-from unitlens.cli.opening import set_threads
+from unitlens.cli.classes import GivenClasses, class_options
+from unitlens.cli.explaining.once import explain_once
 from unitlens.cli.options import basis_option, given_value, quiet_option, source_measuring_options
-from unitlens.cli.repeating import is_there, question_of, remember
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import explained_source
-from unitlens.cli.text import align_columns, echo
+from unitlens.cli.targets import Source
+from unitlens.cli.text import align_columns
 
 
 @command(first=("subgroups", "most", "value", "draws", "layers", "data", "weights", "out"))
@@ -47,20 +44,24 @@ def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
     removal does to the accuracy of every subgroup. Images that belong together are those of the run; --groups says
     here of which kind an image is.
     """
-    from unitlens.explaining.subgroups.search import shortcuts as search
-    from unitlens.pages.writing import SHORTCUTS, check_no_explanation, report
+    from unitlens.pages.writing import SHORTCUTS
 
-    began = time.time()
-    source = explained_source(target, options | {"groups": None})
-    out = options["out"] or Path(target)
-    question = question_of(target, source, out=out, files=("shortcuts.*",), began=began)
-    if not options["overwrite"] and is_there(question, out, "shortcuts", quiet=options["quiet"]):
-        return
-    check_no_explanation(out, SHORTCUTS, overwrite=options["overwrite"])
-    source = source._replace(net=with_classes(source.net, options))
-    set_threads(options["threads"])
+    explain_once(
+        target,
+        options | {"groups": None},
+        GivenClasses.of(options),
+        lambda source: _found(source, subgroups, options),
+        _summarize,
+        page=SHORTCUTS,
+        what="shortcuts",
+    )
+
+
+def _found(source: Source, subgroups: str | None, options: dict[str, Any]) -> Any:
+    from unitlens.explaining.subgroups.search import shortcuts as search
+
     reading = source.reading(options)
-    found = search(
+    return search(
         source.net,
         source.dissection,
         source.data,
@@ -77,12 +78,6 @@ def shortcuts(target: str, subgroups: str | None, **options: Any) -> None:
         strict=reading.strict,
         progress=reading.progress,
     )
-    page = report(out, found, overwrite=options["overwrite"])
-    said = _summarize(found)
-    remember(question, out, [found.info], said)
-    if not options["quiet"]:
-        echo(said)
-        echo(f"wrote {out}/: {page.name} to look at, {page.stem}.csv to compute with")
 
 
 def _summarize(found: Any) -> str:

@@ -20,7 +20,8 @@ import torch
 from unitlens.data.segmentation.segments import fingerprint_of
 from unitlens.dissection.files import CONTROLS, COUNTS, EXEMPLARS, GROUPS, RUN, STRIPS, UNITS
 from unitlens.dissection.provenance import versions
-from unitlens.dissection.repeating.content import Content, code_sha256, content_of, file_sha256
+from unitlens.dissection.repeating.beginning import file_sha256, is_settled
+from unitlens.dissection.repeating.content import Content, code_sha256, content_of
 from unitlens.dissection.result import Dissection, open_run
 from unitlens.dissection.work.task import Asked, Task
 from unitlens.errors import UnitlensError
@@ -32,10 +33,8 @@ NEVER = "UNITLENS_ANSWERS"
 
 SCHEMA = 1
 
-_FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, GROUPS)
-
-_SETTLED = 2.0
-"""Files have to be older than a run by so many seconds: times of files are coarse, and clocks differ."""
+FILES = (RUN, UNITS, COUNTS, EXEMPLARS, STRIPS, CONTROLS, GROUPS)
+"""Of a run, that say what was found."""
 
 _KNOWN_CODE = ("bundled:", "torchvision.models:")
 """Networks whose code is known by versions of packages; any other code may be changed at any time."""
@@ -90,14 +89,14 @@ class Question:
                 name: value for name, value in Asked.of(task, recorded=recorded).to_json().items() if name != "machine"
             }
 
-        return cls.about(task.net, lambda: content_of(task.data), asked, files=_FILES, began=began)
+        return cls.about(task.net, lambda: content_of(task.data), asked, files=FILES, began=began)
 
     @classmethod
     def about(
         cls,
-        net: Network,
+        net: Network | None,
         content: Callable[[], Content | None],
-        asked: Callable[[], Mapping[str, Any]],
+        asked: Callable[[], Mapping[str, Any] | None],
         *,
         files: tuple[str, ...],
         began: float,
@@ -110,11 +109,13 @@ class Question:
 
         Parameters
         ----------
-        net : Network
+        net : Network or None
+            None where none is looked at.
         content : callable
             Returns what tells the images from others; None where that is not known.
         asked : callable
-            Returns all else that the answer follows from, the network's weights among it, as JSON may hold it.
+            Returns all else that the answer follows from, the network's weights among it, as JSON may hold it; None
+            where that is not known.
         files : tuple of str
             In which an answer is saved, those that may be missing among them.
         began : float
@@ -128,18 +129,21 @@ class Question:
             None where that cannot be known cheaply: networks that are code of somebody else, images in memory, data
             sets that are code, segmenters without a fingerprint, files that have changed just now.
         """
-        structure = _structure(net)
+        structure = "" if net is None else _structure(net)
         if os.environ.get(NEVER) == "none" or structure is None:
             return None
 
         def key_now() -> str | None:
             try:
                 known = content()
-                if known is None or known.changed > began - _SETTLED:
+                if known is None or not is_settled(known.changed, began):
+                    return None
+                words = asked()
+                if words is None:
                     return None
                 decisive = {
                     "schema": SCHEMA,
-                    "asked": asked(),
+                    "asked": words,
                     "structure": structure,
                     "data": known.described,
                     "code": code_sha256(),
@@ -206,7 +210,7 @@ def _structure(net: Network) -> str | None:
     return "" if known else None
 
 
-def file_hashes(folder: Path, names: Sequence[str] = _FILES) -> dict[str, str]:
+def file_hashes(folder: Path, names: Sequence[str] = FILES) -> dict[str, str]:
     """SHA-256 of files of a run, or of what was measured, by their names; of folders among them, of all files inside.
 
     Parameters

@@ -22,6 +22,7 @@ from unitlens.data.segmentation.scenes import SceneLabels
 from unitlens.data.segmentation.segmenters import Segmenter
 from unitlens.data.sources import StackedData
 from unitlens.data.tags import Tags
+from unitlens.dissection.repeating.beginning import file_sha256
 from unitlens.files import encoded
 
 _OF_ANNOTATED = ("images", "labels", "concepts.csv", "classes.csv")
@@ -80,17 +81,17 @@ def content_of(data: Data) -> Content | None:
 
 def content_of_files(*paths: Path) -> Content | None:
     """Describe images that are named one by one, by what is in them, and folders by names, sizes and times of files."""
-    parts = [Content([str(path), file_sha256(path)], 0.0) if path.is_file() else _of_folder(path) for path in paths]
+    return joined(
+        [Content([str(path), file_sha256(path)], 0.0) if path.is_file() else _of_folder(path) for path in paths]
+    )
+
+
+def joined(parts: Sequence[Content | None]) -> Content | None:
+    """Describe several data sets as one; None where one of them is not known."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
     return Content([part.described for part in known], max((part.changed for part in known), default=0.0))
-
-
-def file_sha256(file: Path) -> str:
-    """SHA-256 of the content of a file, of any size."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _of_latents(data: GivenLatents) -> Content | None:

@@ -6,7 +6,8 @@ from dataclasses import fields
 from itertools import chain
 from typing import Any
 
-from unitlens.data.batches import ImageRecord, Reached, Unread, check_names
+from unitlens.data.batches import ImageRecord, Reached, check_names
+from unitlens.data.reading import Unread, note_unread
 from unitlens.dissection.store.documents import check_line
 from unitlens.dissection.store.folder import Arrays, Store
 from unitlens.dissection.store.rows import sound
@@ -144,7 +145,7 @@ def _read_line(line: Mapping[str, Any], record: ImageRecord) -> None:
     """Add what a line of the store says to a record."""
     record.total += 1
     if "unread" in line:
-        record.unread.append(Unread(**line["unread"]))
+        record.unread += note_unread([Unread(**line["unread"])])
         return
     record.names.append(line["name"])
     record.classes.append(line["class"])

@@ -1,0 +1,64 @@
+"""Each thing that a result follows from makes another question when it changes; all else does not."""
+
+import pytest
+
+from tests.dissection.repeating.conftest import kinds
+from tests.dissection.repeating.test_explained_again import ATTACK, ERRORS, EXPLAIN, PAIRS, SHORTCUTS, slow
+
+pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
+
+CENTROIDS = (*ERRORS[0], "--centroids", "classes")
+NEIGHBOURS = ("ablate", "RUN", "--units", "1", "--neighbours", "classes", "--nearest", 2)
+AUDIT = ("audit", "RUN")
+EACH_CONCEPT = ("ablate", "RUN", "--each-concept")
+
+
+def add_byte(path):
+    """An image that looks the same, and is another file."""
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def add_image(path):
+    (path / "new.png").write_bytes((path / "0.png").read_bytes())
+
+
+def set_other_kinds(path):
+    path.write_text(kinds(9))
+
+
+# of each command: its words, other words, and files that it reads beside those of the run, with what changes them
+QUESTIONS = [
+    slow(EXPLAIN[0], EXPLAIN[3], {"photo.png": add_byte}),
+    slow(ERRORS[0], ERRORS[3], {}),
+    slow(ATTACK[0], ATTACK[3], {}),
+    slow(SHORTCUTS[0], SHORTCUTS[3], {"kinds.csv": set_other_kinds}),
+    (PAIRS[0], PAIRS[3], {"before/0.png": add_byte, "after/1.png": add_byte, "after": add_image}),
+    (CENTROIDS, ("--pairs", 2), {"classes/beach/0.png": add_byte, "classes/harbour": add_image}),
+    slow(NEIGHBOURS, ("--nearest", 3), {"classes/beach/0.png": add_byte, "classes/harbour": add_image}),
+    slow(EACH_CONCEPT, ("--top", 2), {}),
+    slow(AUDIT, ("--noise", 0.5), {}),
+]
+
+
+@pytest.mark.parametrize(("words", "other", "files"), QUESTIONS)
+def test_whatever_decides_makes_another_question(key_of, tmp_path, monkeypatch, words, other, files):
+    first = key_of(words)
+    assert first is not None
+    assert key_of(words, "--threads", 1, "--quiet") == first
+    seen = {first, key_of(words, *other)}
+    assert len(seen) == 2
+    for name, change in files.items():
+        change(tmp_path / name)
+        seen.add(key_of(words))
+        assert len(seen) == 3 + list(files).index(name), name
+    answers = "unitlens.dissection.repeating.answers"
+    changes = {"version": lambda package: f"{package} 0", "versions": dict, "code_sha256": str}
+    for name, changed in changes.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{answers}.{name}", changed)
+            key = key_of(words)
+        assert key not in seen, name
+        seen.add(key)
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text() + " ")
+    assert key_of(words) not in seen
