@@ -12,7 +12,10 @@ def test_a_dictionary_is_fitted_and_dissected(shell, tmp_path):
     assert shell(*DISSECT, "--layer", "relu6", "--keep-activations", "--out", "kept").code == 0
     said = shell("fit", "kept", *FIT)
     assert said.code == 0, said.err
-    assert said.out == "wrote features.safetensors: 6 features of relu6, topk:2\n"
+    assert said.out.splitlines() == [
+        "6 features of relu6, topk:2",
+        "wrote features.safetensors, for `unitlens dissect --features features.safetensors`",
+    ]
     assert "pass" not in said.err
     found = ul.features(tmp_path / "features.safetensors")
     others = shell(

@@ -51,7 +51,7 @@ def ask(shell, scenes_run, tmp_path, old_files):
 
 
 @pytest.fixture
-def key_of(ask, monkeypatch):
+def key_of(shell, old_files, monkeypatch):
     """The key of what is asked, of which nothing is measured; None where it has none."""
 
     def key(words, *more):
@@ -59,7 +59,7 @@ def key_of(ask, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(repeating, "_is_kept", lambda question, *_, **__: True)
             patch.setattr(Asked, "question", lambda asked: keys.append(question(asked)) or keys[-1])
-            said = ask(words, *more)
+            said = shell(*("run" if word == "RUN" else word for word in words), "--workers", 0, *more)
         assert said.code == 0, said.err
         return None if keys[0] is None else keys[0].key
 

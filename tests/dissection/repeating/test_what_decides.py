@@ -18,8 +18,13 @@ def add_byte(path):
     path.write_bytes(path.read_bytes() + b"\0")
 
 
-def add_image(path):
-    (path / "new.png").write_bytes((path / "0.png").read_bytes())
+def add_space(path):
+    """A text that says the same."""
+    path.write_text(path.read_text() + " ")
+
+
+def add_image(path, like="0.png"):
+    (path / "new.png").write_bytes((path / like).read_bytes())
 
 
 def set_other_kinds(path):
@@ -40,15 +45,22 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.usefixtures("ask")
 @pytest.mark.parametrize(("words", "other", "files"), QUESTIONS)
 def test_whatever_decides_makes_another_question(key_of, tmp_path, monkeypatch, words, other, files):
+    files = {**files, "run/run.json": add_space}
+    assert_whatever_decides_makes_another_question(key_of, tmp_path, monkeypatch, words, other, files)
+
+
+def assert_whatever_decides_makes_another_question(key_of, folder, monkeypatch, words, other, files):
+    """Of the words of a command: other options, changes of files by their paths, packages and unitlens itself."""
     first = key_of(words)
     assert first is not None
     assert key_of(words, "--threads", 1, "--quiet") == first
     seen = {first, key_of(words, *other)}
     assert len(seen) == 2
     for name, change in files.items():
-        change(tmp_path / name)
+        change(folder / name)
         seen.add(key_of(words))
         assert len(seen) == 3 + list(files).index(name), name
     answers = "unitlens.dissection.repeating.answers"
@@ -59,6 +71,3 @@ def test_whatever_decides_makes_another_question(key_of, tmp_path, monkeypatch, 
             key = key_of(words)
         assert key not in seen, name
         seen.add(key)
-    record = tmp_path / "run" / "run.json"
-    record.write_text(record.read_text() + " ")
-    assert key_of(words) not in seen

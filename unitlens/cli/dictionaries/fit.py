@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, worker_count
+from unitlens.cli.opening import worker_count
 from unitlens.cli.options import (
     image_options,
     network_options,
@@ -13,10 +13,10 @@ from unitlens.cli.options import (
     source_options,
     trust_options,
 )
+from unitlens.cli.repeating import Answer, Asked, begin, keep_or_measure
 from unitlens.cli.shell.command import command
 from unitlens.cli.shell.completion import BUNDLED, layers_of_run, words
-from unitlens.cli.targets import kept_run, layers_of, source_of
-from unitlens.cli.text import echo
+from unitlens.cli.targets import Source, kept_run, layers_of, source_of
 from unitlens.errors import UnitlensError
 
 
@@ -71,29 +71,50 @@ def fit(target: str, layer: str | None, out: Path, overwrite: bool, **options: A
     from unitlens.models.dictionaries.dictionary import check_name
 
     check_name(out)  # what cannot be written is refused before anything is computed
-    if out.exists() and not overwrite:
-        raise UnitlensError(f"{out} is there already: give another --out, or --overwrite to replace it.")
-    set_threads(options.pop("threads"))
-    quiet = options["quiet"]
+    beginning = begin(target)
     fitting = {name: options.pop(name) for name in ("method", "count", "positions", "steps")}
-    fitting |= {"seed": options["seed"], "batch_size": options["batch_size"], "progress": not quiet}
+    fitting |= {"seed": options["seed"], "batch_size": options["batch_size"], "progress": not options["quiet"]}
+    fitting["workers"] = worker_count(options["workers"])
     options |= {"layers": () if layer is None else (layer,), "groups": None, "concept": None}
-    found = _fitted(target, options, workers=worker_count(options["workers"]), **fitting)
-    found.save(out)
-    if not quiet:
-        echo(f"wrote {out}: {found.count} features of {found.fitted_to.layer}, {found.kind}")
+    run = kept_run(target, options)
+    layers = () if run is None else layers_of(run, Path(target), options["layers"])
+    source = source_of(target, options) if run is None else None
+    fitted_to = source.dissection if source is not None and source.same else run
+    kept = None if fitted_to is None else fitted_to.activations
+
+    def measure(answer: Answer) -> None:
+        if out.exists() and not overwrite:
+            raise UnitlensError(f"{out} is there already: give another --out, or --overwrite to replace it.")
+        found = _fit_kept(run, layers, fitting) if source is None else _fit(source, options["strict"], fitting)
+        found.save(out)
+        answer.say(f"{found.count} features of {found.fitted_to.layer}, {found.kind}")
+        answer.say_written(f"{out}, for `unitlens dissect --features {out}`")
+
+    asked = Asked(
+        beginning=beginning,
+        target=target,
+        source=source,
+        out=out,
+        what="features",
+        read=() if kept is None else (kept,),
+        packages=("scikit-learn",),
+    )
+    keep_or_measure(asked, measure)
 
 
-def _fitted(target: str, options: dict[str, Any], **fitting: Any) -> Any:
-    """Fit to the activations of a run that kept them, or else to those of images that are opened."""
+def _fit_kept(run: Any, layers: tuple[str, ...], fitting: dict[str, Any]) -> Any:
+    """Fit to the activations that a run kept."""
     from unitlens.dissection.dictionaries.fitting import fit_features
 
-    run = kept_run(target, options)
-    if run is not None:
-        (layer,) = layers_of(run, Path(target), options["layers"])
-        return fit_features(run, layer, **fitting)
-    source = source_of(target, options)
+    (layer,) = layers
+    return fit_features(run, layer, **fitting)
+
+
+def _fit(source: Source, strict: bool, fitting: dict[str, Any]) -> Any:
+    """Fit to the activations in images that were opened: those of a run, or any."""
+    from unitlens.dissection.dictionaries.fitting import fit_features
+
     (layer,) = source.layers
     if source.same:
         return fit_features(source.dissection, layer, source.data, net=source.net, **fitting)
-    return fit_features(source.net, layer, source.data, limit=source.limit, strict=options["strict"], **fitting)
+    return fit_features(source.net, layer, source.data, limit=source.limit, strict=strict, **fitting)

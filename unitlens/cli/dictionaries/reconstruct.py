@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from unitlens.cli.opening import set_threads, worker_count
+from unitlens.cli.opening import worker_count
 from unitlens.cli.options import basis_option, opening_options, quiet_option, workers_option
+from unitlens.cli.repeating import Answer, Asked, begin, keep_or_measure
 from unitlens.cli.shell.command import command
-from unitlens.cli.targets import run_source
-from unitlens.cli.text import echo
+from unitlens.cli.targets import Source, run_source
 from unitlens.errors import UnitlensError
 
 
@@ -18,7 +18,7 @@ from unitlens.errors import UnitlensError
 @opening_options
 @basis_option
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--overwrite", is_flag=True, help="Replace a damaged reconstruction.json.")
+@click.option("--overwrite", is_flag=True, help="Measure it though it is there, or replace a damaged file.")
 @workers_option
 @quiet_option
 def reconstruct(run: Path, **options: Any) -> None:
@@ -27,19 +27,25 @@ def reconstruct(run: Path, **options: Any) -> None:
     Variance explained, and the accuracy that is kept when the layer's output is replaced by what is reconstructed of
     it: reconstruction.json in the run, from which `unitlens compare` takes it.
     """
-    from unitlens.dissection.dictionaries.reconstruction import reconstruction
     from unitlens.dissection.dictionaries.result import FILE
 
-    quiet, overwrite = options.pop("quiet"), options.pop("overwrite")
-    set_threads(options.pop("threads"))
-    workers = worker_count(options.pop("workers"))
+    beginning = begin(run)
     source = run_source(run, {"layers": (), **options})
     if source.basis is None:
         raise UnitlensError(
             f"The units of the run {run} are the layer's own, which hold all of it: give a run of features or "
             "directions."
         )
-    FILE.read(run, overwrite=overwrite)  # what cannot be written is refused before anything is computed
+    asked = Asked(beginning=beginning, target=run, source=source, out=run, what="reconstructions", files=(FILE.name,))
+    keep_or_measure(asked, lambda answer: _measure(answer, source, run, options))
+
+
+def _measure(answer: Answer, source: Source, run: Path, options: dict[str, Any]) -> None:
+    """Reconstruct each layer of the run."""
+    from unitlens.dissection.dictionaries.reconstruction import reconstruction
+    from unitlens.dissection.dictionaries.result import FILE
+
+    FILE.read(run, overwrite=options["overwrite"])  # what cannot be written is refused before anything is computed
     for layer in source.layers:
         found = reconstruction(
             source.net,
@@ -48,12 +54,10 @@ def reconstruct(run: Path, **options: Any) -> None:
             basis=source.basis,
             limit=source.limit,
             batch_size=options["batch_size"],
-            workers=workers,
+            workers=worker_count(options["workers"]),
             seed=source.seed,
-            progress=not quiet,
+            progress=not options["quiet"],
         )
-        found.save(run, overwrite=overwrite)
-        if not quiet:
-            echo(f"{layer}: {found}")
-    if not quiet:
-        echo(f"wrote {run}/{FILE.name}")
+        found.save(run, overwrite=options["overwrite"])
+        answer.say(f"{layer}: {found}")
+    answer.say_written(f"{run}/{FILE.name}")
