@@ -1,5 +1,8 @@
 """Each thing that a result follows from makes another question when it changes; all else does not."""
 
+from functools import partial
+from importlib.metadata import version
+
 import pytest
 
 from tests.dissection.repeating.conftest import kinds
@@ -40,6 +43,7 @@ QUESTIONS = [
     (PAIRS[0], PAIRS[3], {"before/0.png": add_byte, "after/1.png": add_byte, "after": add_image}),
     (CENTROIDS, ("--pairs", 2), {"classes/beach/0.png": add_byte, "classes/harbour": add_image}),
     slow(NEIGHBOURS, ("--nearest", 3), {"classes/beach/0.png": add_byte, "classes/harbour": add_image}),
+    slow(("ablate", "RUN", "--sweep", "--attributions"), ("--value", "mean"), {}),
     slow(EACH_CONCEPT, ("--top", 2), {}),
     slow(AUDIT, ("--noise", 0.5), {}),
 ]
@@ -63,11 +67,27 @@ def assert_whatever_decides_makes_another_question(key_of, folder, monkeypatch, 
         change(folder / name)
         seen.add(key_of(words))
         assert len(seen) == 3 + list(files).index(name), name
-    answers = "unitlens.dissection.repeating.answers"
-    changes = {"version": lambda package: f"{package} 0", "versions": dict, "code_sha256": str}
-    for name, changed in changes.items():
+    changes = [("versions", dict), ("code_sha256", str)]
+    changes += [("version", partial(other_version, package)) for package in ("scipy", *packages_of(words))]
+    for name, changed in changes:
         with monkeypatch.context() as patch:
-            patch.setattr(f"{answers}.{name}", changed)
+            patch.setattr(f"unitlens.dissection.repeating.answers.{name}", changed)
             key = key_of(words)
-        assert key not in seen, name
+        assert key not in seen, changed
         seen.add(key)
+
+
+def packages_of(words):
+    """Those on which the command of these words rests, beside those on which all do."""
+    command = words[0]
+    of_command = {
+        "explain": ("captum",),
+        "attack": ("captum", "adversarial-robustness-toolbox"),
+        "fit": ("scikit-learn",),
+        "ablate": ("captum",) if "--attributions" in words else (),
+    }
+    return of_command.get(command, ())
+
+
+def other_version(changed, package):
+    return "0" if package == changed else version(package)
