@@ -13,13 +13,28 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 _LOOKS = frozenset(
-    (
-        *("__bool__", "__int__", "__float__", "__complex__", "__index__", "__contains__", "__array__"),
-        *("item", "tolist", "numpy", "is_nonzero", "equal", "allclose"),
-        *("nonzero", "argwhere", "unique", "masked_select"),
-    )
+    {
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__complex__",
+        "__index__",
+        "__contains__",
+        "__array__",
+        "item",
+        "tolist",
+        "numpy",
+        "is_nonzero",
+        "equal",
+        "allclose",
+        # as many things as there are of some values
+        "nonzero",
+        "argwhere",
+        "unique",
+        "masked_select",
+    }
 )
-"""Operations by which Python code sees the values of tensors, or as many things as there are of some values."""
+"""Operations by which Python code sees the values of tensors."""
 
 
 class Decisions(TorchFunctionMode):
