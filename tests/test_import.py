@@ -16,7 +16,8 @@ HEAVY = ("torchvision", "captum", "matplotlib", "pandas", "skimage", "scipy", "j
 
 ORDER = (
     ("errors", "plurals"),
-    ("progress", "processes", "files", "records", "packed", "patterns", "freed"),
+    ("nameless",),
+    ("progress", "processes", "files", "records", "packed", "buckets", "patterns", "freed"),
     ("journal",),
     ("stats", "drawing"),
     ("tables",),

@@ -47,6 +47,11 @@ def keeping_freed_memory() -> Iterator[None]:
                 _trim()
 
 
+def give_back_freed_memory() -> None:
+    """Give back what is kept, between two steps of which neither needs what the other did."""
+    _trim()
+
+
 def _set(options: dict[int, int]) -> None:
     mallopt = _function("mallopt")
     for option, value in options.items():

@@ -1,20 +1,17 @@
 """Long lists in little memory: what is known of each image is kept in columns, most of which wait in files."""
 
-import os
 import sys
-import tempfile
-import weakref
 from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, MutableMapping, Sequence
-from itertools import compress, pairwise
+from itertools import compress, islice, pairwise
 from typing import Generic, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.errors import UnitlensError
+from unitlens.nameless import NamelessFile, WaitingRows
 
 Value = TypeVar("Value")
 
@@ -22,7 +19,10 @@ IN_MEMORY = 1 << 16
 """Bytes of a list that stay in memory; those before them are in a file."""
 
 _MANY = 4096
-"""So many texts at least are told apart by a set, before what is known of them is packed."""
+"""So many texts at least are told apart by a set, before what is known of them is put into a file."""
+
+_PAGE, _MOST_PAGES = 512, 256
+"""Numbers that are read to find one among them, and pages that are joined with others at a time."""
 
 _AT_ONCE = 1024
 """Values that are made together where all are asked for."""
@@ -46,7 +46,7 @@ class GrowingBytes:
     def __init__(self) -> None:
         self._last = bytearray()
         self._filed = 0
-        self._file: int | None = None
+        self._file: NamelessFile | None = None
 
     def __len__(self) -> int:
         return self._filed + len(self._last)
@@ -67,34 +67,13 @@ class GrowingBytes:
         if start >= self._filed:
             return self._last[start - self._filed : stop - self._filed]
         assert self._file is not None
-        content, end = bytearray(), min(stop, self._filed)
-        while start + len(content) < end:
-            content += os.pread(self._file, end - start - len(content), start + len(content))
-        content += self._last[: max(stop - self._filed, 0)]
-        return content
+        return self._file.read(start, min(stop, self._filed)) + self._last[: max(stop - self._filed, 0)]
 
     def _to_file(self) -> None:
-        try:
-            if self._file is None:
-                self._file = _nameless_file()
-                weakref.finalize(self, os.close, self._file)
-            written = 0
-            with memoryview(self._last) as content:
-                while written < len(content):
-                    written += os.pwrite(self._file, content[written:], self._filed + written)
-        except OSError as error:
-            raise UnitlensError(
-                f"What waits to be read again could not be written under {tempfile.gettempdir()} ({error.strerror}): "
-                "free some disk, or use another one by setting TMPDIR."
-            ) from None
+        self._file = self._file or NamelessFile()
+        self._file.write(self._last, self._filed)
         self._filed += len(self._last)
         self._last = bytearray()
-
-
-def _nameless_file() -> int:
-    """Make a file in TMPDIR that has no name, and return its descriptor."""
-    with tempfile.TemporaryFile(prefix="unitlens-", buffering=0) as file:
-        return os.dup(file.fileno())
 
 
 class Packed(Sequence[Value], Generic[Value]):
@@ -366,7 +345,7 @@ class ChoiceOf(MutableMapping[str, Value]):
 
 
 class Known:
-    """Tells texts that were added before, in about 8 bytes each.
+    """Tells texts that were added before; of what is known of them, hardly anything is in memory.
 
     Texts are told apart by 64 bits, the same for the same text in this process: who is told that a text is known, looks
     for it.
@@ -380,24 +359,63 @@ class Known:
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._recent: set[int] = set()
-        self._packed = np.empty(0, np.int64)
-        self.add(list(texts))
+        self._filed = _RisingNumbers()
+        given = iter(texts)
+        while some := list(islice(given, _MANY)):
+            self.add(some)
 
     def add(self, texts: Sequence[str]) -> list[str]:
         """Add texts; return those that seem to be known, also from before in the same sequence."""
         if not texts:
             return []
         hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
-        place = np.searchsorted(self._packed, hashes)
-        packed = place < len(self._packed)
-        packed[packed] = self._packed[place[packed]] == hashes[packed]
         known = []
-        for text, number, seen in zip(texts, hashes.tolist(), packed.tolist(), strict=True):
+        for text, number, seen in zip(texts, hashes.tolist(), self._filed.having(hashes).tolist(), strict=True):
             if seen or number in self._recent:
                 known.append(text)
             self._recent.add(number)
-        if len(self._recent) > max(_MANY, len(self._packed) // 8):
-            recent = np.sort(np.fromiter(self._recent, np.int64, len(self._recent)))
+        if len(self._recent) > max(_MANY, self._filed.count // _MOST_PAGES):
+            self._filed = self._filed.joined(np.sort(np.fromiter(self._recent, np.int64, len(self._recent))))
             self._recent.clear()
-            self._packed = np.insert(self._packed, np.searchsorted(self._packed, recent), recent)
         return known
+
+
+class _RisingNumbers:
+    """Numbers of 64 bits that rise, in pages of a file; of each page the first one is in memory."""
+
+    def __init__(self) -> None:
+        self._pages, self._firsts = WaitingRows((_PAGE,), np.int64), array("q")
+
+    @property
+    def count(self) -> int:
+        """How many there are, or a few more."""
+        return self._pages.count * _PAGE
+
+    def having(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of some numbers are there."""
+        if not self._firsts:
+            return np.zeros(len(numbers), bool)
+        page = np.searchsorted(np.frombuffer(self._firsts, np.int64), numbers, side="right") - 1
+        of_page = self._pages.read(np.maximum(page, 0), np.int64)
+        there: npt.NDArray[np.bool_] = (of_page == numbers[:, None]).any(1)
+        return there
+
+    def joined(self, others: npt.NDArray[np.int64]) -> "_RisingNumbers":
+        """These and others that rise."""
+        out, rest, place = _RisingNumbers(), np.empty(0, np.int64), 0
+        for first in range(0, self._pages.count, _MOST_PAGES):
+            some = self._pages.read(range(first, min(first + _MOST_PAGES, self._pages.count)), np.int64).ravel()
+            stop = int(np.searchsorted(others, some[-1], side="right"))
+            rest = out._add(np.concatenate([rest, np.union1d(some, others[place:stop])]))
+            place = stop
+        rest = out._add(np.concatenate([rest, others[place:]]))
+        if len(rest):  # the last page is filled up
+            out._add(np.concatenate([rest, rest[-1:].repeat(_PAGE - len(rest))]))
+        return out
+
+    def _add(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Add whole pages; return the rest."""
+        pages = numbers[: len(numbers) // _PAGE * _PAGE].reshape(-1, _PAGE)
+        self._pages.append(pages)
+        self._firsts.extend(pages[:, 0].tolist())
+        return numbers[pages.size :]

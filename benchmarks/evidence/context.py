@@ -69,7 +69,7 @@ def judge(drawn: World, *, strata: str = "kinds", seed: int = 0, fdr: float = 0.
     odd = folds_of(images, seed) % 2
     hashes = np.random.default_rng(seed).permutation(images).tolist()
     present = np.stack([(drawn.labels == concept).any(1) for concept in range(1, CONCEPTS + 1)], 1)
-    of_image = drawn.kinds if strata == "kinds" else alike(lambda some: present[some], np.arange(images))
+    of_image = drawn.kinds if strata == "kinds" else alike(lambda some: present[some], images)
     draws = draws_for(fdr)
     plain = choose_partners(hashes, [0] * images, draws=draws, seed=seed)
     within = choose_partners(hashes, [0] * images, draws=draws, seed=seed, strata=of_image)

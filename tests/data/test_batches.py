@@ -10,6 +10,8 @@ from PIL import Image
 
 import unitlens as ul
 from tests.worlds.coloured import blocks, write_world
+from unitlens import buckets
+from unitlens.data import preparing
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Example
 from unitlens.data.preparing import data_digest, example_digest, image_hash
@@ -253,6 +255,15 @@ def test_the_digest_of_data_is_of_examples_in_any_order_and_of_what_labels_mean(
     swapped = [ul.Concept("object", 2, "cat"), ul.Concept("object", 1, "dog")]
     others = [concepts[:1], swapped, [concepts[0], ul.Concept("part", 2, "dog")], []]
     assert len({digest, data_digest([b"a"], concepts), *(data_digest([b"a", b"b"], o) for o in others)}) == 6
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 19])
+@pytest.mark.parametrize("count", [0, 1, 3000])
+def test_the_digest_of_many_examples_is_that_of_all_sorted_at_once(count, in_memory, monkeypatch):
+    monkeypatch.setattr(buckets, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(preparing, "_DIGESTS_AT_ONCE", 700)
+    digests = [hashlib.sha256(str(number % 2000).encode()).digest() for number in range(count)]
+    assert data_digest(digests, []) == hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def as_plain(found):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from unitlens.stats import evidence
 from unitlens.stats.evidence import concept_evidence, presence_accuracy
 from unitlens.stats.folds import FoldTable
 from unitlens.stats.scores import iou
@@ -95,12 +96,12 @@ def test_stability_is_1_where_a_concept_leads_in_every_fold():
     assert 0.2 < concept_evidence(close).stability[0] < 1
 
 
-@given(seed=st.integers(0, 10**6))
-@settings(max_examples=30)
-def test_presence_accuracy_takes_the_best_level_of_the_even_half(seed):
+@given(seed=st.integers(0, 10**6), at_once=st.sampled_from([1, 2, 5, 1000]))
+@settings(max_examples=60)
+def test_presence_accuracy_takes_the_best_level_of_the_even_half(seed, at_once):
     rng = np.random.default_rng(seed)
-    peaks = rng.integers(0, 6, 30).astype(float)
-    present, even = rng.random(30) < 0.5, rng.random(30) < 0.5
+    peaks = rng.integers(-2, 4, 30).astype(np.float32) * rng.choice([1, -0.0, 1])
+    present, even, judged = (rng.random(30) < share for share in (0.5, 0.5, 0.8))
 
     def accuracy(level, some):
         called, there = peaks[some] > level, present[some]
@@ -110,10 +111,13 @@ def test_presence_accuracy_takes_the_best_level_of_the_even_half(seed):
         )
         return sum(right) / 2
 
-    found = presence_accuracy(peaks, present, even)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "_LEVELS_AT_ONCE", at_once)
+        found = presence_accuracy(peaks, present, judged, even=even)
+    even, odd = even & judged, ~even & judged
     if np.isnan(found):
-        assert any(present[some].all() or not present[some].any() for some in (even, ~even))
+        assert any(present[some].all() or not present[some].any() for some in (even, odd))
     else:
         levels = sorted(set(peaks[even]))
         accuracies = [accuracy(level, even) for level in levels]
-        assert found == pytest.approx(accuracy(levels[int(np.argmax(accuracies))], ~even))
+        assert found == pytest.approx(accuracy(levels[int(np.argmax(accuracies))], odd))

@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from unitlens.buckets import COUNT, Buckets
 from unitlens.errors import argument
+from unitlens.freed import give_back_freed_memory
 from unitlens.packed import Hashes
 from unitlens.stats.blocks import in_blocks
 
@@ -24,7 +26,7 @@ CORRELATION = 0.85
 _SIDE = 8
 _BITS = 2 * _SIDE**2
 _POINTS = 72
-_PAIRS_AT_ONCE = 1 << 16
+_PAIRS_AT_ONCE = 1 << 15
 _IMAGES_AT_ONCE = 1 << 14
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 """How many bits of a byte are set."""
@@ -68,20 +70,28 @@ class Copies(NamedTuple):
 
     Attributes
     ----------
-    group : int64 array, (N,)
+    group : int32 array, (N,)
         The first image of each image's group: its own index where there is no other image like it.
     exact : int
         How many images are exact copies of another one before them.
     """
 
-    group: Pairs
+    group: Numbers
     exact: int
+
+    @property
+    def later(self) -> Numbers:
+        """Images that are not the first of their group."""
+        blocks = in_blocks(len(self.group), _IMAGES_AT_ONCE)
+        return np.concatenate(
+            [np.zeros(0, np.int64)]
+            + [some.start + np.flatnonzero(self.group[some] != np.arange(some.start, some.stop)) for some in blocks]
+        )
 
     @property
     def sizes(self) -> Pairs:
         """Of the groups of two images or more, falling."""
-        size = np.bincount(self.group)
-        return -np.sort(-size[size > 1])
+        return -np.sort(-1 - np.unique(self.group[self.later], return_counts=True)[1])
 
     @property
     def images(self) -> int:
@@ -91,7 +101,7 @@ class Copies(NamedTuple):
     @property
     def groups(self) -> int:
         """How many groups there are in all, single images among them."""
-        return len(np.unique(self.group))
+        return len(self.group) - len(self.later)
 
     @property
     def notable(self) -> bool:
@@ -114,20 +124,19 @@ def find_copies(fingerprints: Sequence[bytes], digests: Sequence[bytes] = ()) ->
     Copies
     """
     if not len(fingerprints):
-        return Copies(np.zeros(0, np.int64), 0)
+        return Copies(np.zeros(0, np.int32), 0)
     prints = fingerprints if isinstance(fingerprints, Hashes) else Hashes(fingerprints)
-    bits = np.empty((len(prints), _BITS // 8), np.uint8)
-    for block in in_blocks(len(prints), _IMAGES_AT_ONCE):
-        bits[block] = prints.as_array(block.start, block.stop)[:, : _BITS // 8]
-    first = _first_like(prints, bits)
-    different = np.flatnonzero(first == np.arange(len(first)))
-    component = _linked(len(different), _near_pairs(prints, bits[different], different))
+    group = np.arange(len(prints), dtype=np.int32)
+    later, like = _same_prints(prints)
+    group[later] = like
+    linked = _near_pairs(prints, group)
+    images, component = _linked(linked)
     # The first image of each component: the last one that is written.
-    first_of = np.zeros(int(component.max()) + 1, np.int64)
-    first_of[component[::-1]] = different[::-1]
-    group = np.zeros(len(first), np.int64)
-    group[different] = first_of[component]
-    return Copies(group[first], len(digests) - len(set(digests)))
+    first_of = np.zeros(int(component.max(initial=0)) + 1, np.int32)
+    first_of[component[::-1]] = images[::-1]
+    group[images] = first_of[component]
+    group[later] = group[like]
+    return Copies(group, len(digests) - len(set(digests)))
 
 
 def is_near_copy(one: bytes, others: Sequence[bytes]) -> bool:
@@ -145,22 +154,39 @@ def _as_array(fingerprints: Sequence[bytes]) -> Bytes:
     return np.frombuffer(b"".join(fingerprints), np.uint8).reshape(len(fingerprints), -1)
 
 
-def _first_like(prints: Hashes, bits: Bytes) -> Numbers:
-    """The first image that has the same fingerprint, (N,); only those of images with the same bits are compared."""
-    first = np.arange(len(bits), dtype=np.int32)
-    order, is_new = _in_order(bits)
-    alone = is_new & np.append(is_new[1:], True)
-    images, run = order[~alone], np.cumsum(is_new, dtype=np.int32)[~alone]
-    start = 0
-    while start < len(images):
-        last = run[min(start + _IMAGES_AT_ONCE, len(images)) - 1]
-        stop = int(np.searchsorted(run, last, side="right"))
-        some = images[start:stop]
-        order, is_new = _in_order(prints.rows(some))
-        some = some[order]
-        first[some] = some[is_new][np.cumsum(is_new) - 1]
-        start = stop
-    return first
+def _same_prints(prints: Hashes) -> tuple[Numbers, Numbers]:
+    """Images that have the fingerprint of an earlier one, and the first that has it."""
+
+    def numbered() -> Iterator[npt.NDArray[np.void]]:
+        for block in in_blocks(len(prints), _IMAGES_AT_ONCE):
+            yield _rows(prints.as_array(block.start, block.stop), np.arange(block.start, block.stop))
+
+    found: list[Numbers] = [np.zeros((2, 0), np.int32)]
+    dealt, width = Buckets(numbered, lambda rows: np.bitwise_xor.reduce(rows["print"], axis=1)), _width(len(prints))
+    for first in range(0, COUNT, width):
+        rows = dealt.read(first, first + width)
+        if len(rows):
+            order, is_new = _in_order(np.ascontiguousarray(rows["print"]))
+            images = rows["image"][order]
+            first_like = images[is_new][np.cumsum(is_new) - 1]
+            found.append(np.stack([images, first_like])[:, ~is_new])
+    later, like = np.concatenate(found, 1)
+    return later, like
+
+
+def _width(images: int) -> int:
+    """How many buckets are read together: those of so many images have about as many as are looked at at once."""
+    width = COUNT
+    while width > 1 and width * images > COUNT * _IMAGES_AT_ONCE:
+        width //= 2
+    return width
+
+
+def _rows(prints: Bytes, images: Numbers) -> npt.NDArray[np.void]:
+    """Fingerprints, or parts of them, with the numbers of their images."""
+    rows = np.empty(len(prints), [("print", np.uint8, prints.shape[1:]), ("image", np.int32)])
+    rows["print"], rows["image"] = prints, images
+    return rows
 
 
 def _in_order(rows: Bytes) -> tuple[Numbers, npt.NDArray[np.bool_]]:
@@ -190,7 +216,7 @@ def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: 
     if not copies.notable:
         return []
     by_group = f"give {argument('groups', 'auto')} or, for frames of a video, {argument('groups', 'sequence:20')}"
-    second = int(np.flatnonzero(copies.group != np.arange(len(copies.group)))[0])
+    second = int(copies.later[0])
     return [
         f"{copies.images} of the {len(names)} images are copies or near copies, such as "
         f"{names[copies.group[second]]} and {names[second]}, so that there seem to be {copies.groups} groups. "
@@ -198,25 +224,79 @@ def copies_note(names: Sequence[str], fingerprints: Sequence[bytes], *, remedy: 
     ]
 
 
-def _near_pairs(prints: Hashes, bits: Bytes, images: Numbers) -> Pairs:
-    """Pairs of near copies among images of different fingerprints, (pairs, 2), each found once or more.
+def _near_pairs(prints: Hashes, group: Numbers) -> Numbers:
+    """Pairs of near copies among images that are the first of their group, (pairs, 2), each found once or more.
 
     Of 8 parts of 16 bits, at least one differs in one bit or none where all 128 differ in 15 or fewer. So only images
-    are compared whose bits of some part are the same, or the same but for one.
+    are compared whose bits of some part are the same, or the same but for one. Images are sorted by a part and cut into
+    stretches, which are compared with each other two at a time, whatever the number of images.
     """
-    found = [np.zeros((0, 2), np.int64)]
-    for part in bits.view(np.uint16).T:
-        order = np.argsort(part, kind="stable").astype(np.int32)
-        starts = np.concatenate([[0], np.bincount(part, minlength=1 << 16).cumsum()])
-        for block in in_blocks(len(part), _IMAGES_AT_ONCE):
-            for flipped in (0, *(1 << bit for bit in range(16))):
-                wanted = part[block] ^ np.uint16(flipped)
-                for pairs in _expanded(starts[:-1][wanted], starts[1:][wanted], order):
-                    pairs[:, 0] += block.start
-                    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-                    pairs = pairs[_ONES[bits[pairs[:, 0]] ^ bits[pairs[:, 1]]].sum(1) <= DISTANCE]
-                    found.append(pairs[_alike(prints, images[pairs])])
+    found: list[Numbers] = [np.zeros((0, 2), np.int32)]
+    stretches = COUNT // _width(len(group))
+    for part in range(_BITS // 16):
+        dealt = Buckets(lambda: _firsts(prints, group), lambda rows, byte=2 * part + 1: rows["print"][:, byte])  # type: ignore[misc]
+        for number in range(stretches):
+            give_back_freed_memory()  # what arrays of many sizes leave free adds up
+            stretch = _Stretch.of(dealt, part, number, stretches)
+            for bit in range(-1, 16):
+                flipped = 1 << bit if bit >= 0 else 0
+                other = number ^ flipped * stretches >> 16
+                if other >= number:
+                    beside = stretch if other == number else _Stretch.of(dealt, part, other, stretches)
+                    found += [pairs[_alike(prints, pairs)] for pairs in stretch.near(beside, flipped)]
     return np.concatenate(found)
+
+
+def _firsts(prints: Hashes, group: Numbers) -> Iterator[npt.NDArray[np.void]]:
+    """The bits of images that are the first of their group, some at a time."""
+    for block in in_blocks(len(group), _IMAGES_AT_ONCE):
+        images = np.arange(block.start, block.stop)
+        first = group[block] == images
+        yield _rows(prints.as_array(block.start, block.stop)[first, : _BITS // 8], images[first])
+
+
+class _Stretch(NamedTuple):
+    """Images whose bits of a part lie between two numbers, in the order of these.
+
+    Attributes
+    ----------
+    lowest : int
+        The first of the numbers.
+    part : int64 array, (M,)
+        The bits of the part, as a number.
+    starts : int64 array, (numbers + 1,)
+        Where the images of each number start, and the last ones end.
+    bits : uint8 array, (M, 16)
+    images : int32 array, (M,)
+    """
+
+    lowest: int
+    part: Pairs
+    starts: Pairs
+    bits: Bytes
+    images: Numbers
+
+    @classmethod
+    def of(cls, dealt: Buckets, part: int, number: int, stretches: int) -> "_Stretch":
+        """The stretch of a number, of images dealt by the higher byte of a part."""
+        width, numbers = COUNT // stretches, (1 << 16) // stretches
+        rows = dealt.read(number * width, (number + 1) * width)
+        value = np.ascontiguousarray(rows["print"][:, 2 * part : 2 * part + 2]).view("<u2")[:, 0].astype(np.int64)
+        order, lowest = np.argsort(value, kind="stable"), number * numbers
+        starts = np.concatenate([[0], np.bincount(value - lowest, minlength=numbers).cumsum()])
+        return cls(lowest, value[order], starts, rows["print"][order], rows["image"][order])
+
+    def near(self, other: "_Stretch", flipped: int) -> Iterator[Numbers]:
+        """Pairs with images of another stretch, or of this one, whose part is the same but for a bit, and bits near."""
+        for block in in_blocks(len(self.part), _IMAGES_AT_ONCE):
+            wanted = (self.part[block] ^ flipped) - other.lowest
+            for pairs in _expanded(other.starts[:-1][wanted], other.starts[1:][wanted]):
+                pairs[:, 0] += block.start
+                if other is self:
+                    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+                one, another = pairs.T
+                near = _ONES[self.bits[one] ^ other.bits[another]].sum(1) <= DISTANCE
+                yield np.stack([self.images[one[near]], other.images[another[near]]], 1)
 
 
 def _alike(prints: Hashes, pairs: Numbers) -> npt.NDArray[np.bool_]:
@@ -236,8 +316,8 @@ def _normalised(brightness: Bytes) -> npt.NDArray[np.float32]:
     return normalised
 
 
-def _expanded(low: Pairs, high: Pairs, order: Numbers) -> Iterator[Pairs]:
-    """Pairs of each image with those that stand from low to high in an order, some at a time."""
+def _expanded(low: Pairs, high: Pairs) -> Iterator[Pairs]:
+    """Pairs of each image with those that stand from low to high, some at a time."""
     count = high - low
     ends = np.cumsum(count)
     first = 0
@@ -247,14 +327,18 @@ def _expanded(low: Pairs, high: Pairs, order: Numbers) -> Iterator[Pairs]:
         some = count[first:last]
         image = np.repeat(np.arange(first, last), some)
         place = np.arange(int(some.sum())) - np.repeat(np.cumsum(some) - some, some) + np.repeat(low[first:last], some)
-        yield np.stack([image, order[place]], 1)
+        yield np.stack([image, place], 1)
         first = last
 
 
-def _linked(count: int, pairs: Pairs) -> Pairs:
-    """Number the components of a graph, (count,)."""
+def _linked(pairs: Numbers) -> tuple[Numbers, Numbers]:
+    """The images that are in pairs, rising, and of each the component of the graph that it belongs to."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ones, ends = np.ones(len(pairs), np.int8), pairs.astype(np.int32)  # scipy 1.11 takes no other indices
-    return np.asarray(connected_components(coo_array((ones, (ends[:, 0], ends[:, 1])), (count, count)), False)[1])
+    images, ends = np.unique(pairs, return_inverse=True)
+    if not len(images):
+        return images, images
+    ends = ends.reshape(-1, 2).astype(np.int32)  # scipy 1.11 takes no other indices
+    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), (len(images), len(images)))
+    return images, np.asarray(connected_components(graph, False)[1])

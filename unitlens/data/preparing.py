@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.buckets import Buckets
 from unitlens.data.columns import Columns
 from unitlens.data.concepts import Class, Concept, ConceptSource, Data, DataDescription, Example, FingerprintedSource
 from unitlens.data.copies import fingerprint
@@ -21,6 +22,10 @@ from unitlens.errors import UnitlensError
 from unitlens.files import encoded
 from unitlens.models.layers import describe_error
 from unitlens.models.preprocessing import Preprocessing
+from unitlens.packed import Hashes
+from unitlens.stats.blocks import in_blocks
+
+_DIGESTS_AT_ONCE = 1 << 13
 
 
 class Drawn(NamedTuple):
@@ -253,11 +258,13 @@ def data_digest(digests: Iterable[bytes], concepts: Iterable[Concept]) -> str:
 
     Digests are of one length.
     """
-    joined, size = bytearray(), 1
-    for digest in digests:  # there may be millions, as an array they take the least memory
-        joined += digest
-        size = len(digest)
-    hashed = hashlib.sha256(np.sort(np.frombuffer(joined, f"S{size}")).tobytes())
+    packed = digests if isinstance(digests, Hashes) else Hashes(digests)
+    blocks = [(block.start, block.stop) for block in in_blocks(len(packed), _DIGESTS_AT_ONCE)]
+    hashed = hashlib.sha256()
+    # there may be millions: they are sorted some at a time
+    for rows in Buckets(lambda: (packed.as_array(*block) for block in blocks), lambda rows: rows[:, 0]):
+        if len(rows):
+            hashed.update(np.sort(rows.view(f"S{rows.shape[1]}")[:, 0]).tobytes())
     for concept in concepts:
         hashed.update(f"\n{tuple(concept)!r}".encode())
     return hashed.hexdigest()

@@ -17,6 +17,7 @@ from unitlens.dissection.scanning import Scanner, images_at_once
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.labels import LabelPlanes
 from unitlens.dissection.store.layers import LayerMaps
+from unitlens.freed import give_back_freed_memory
 from unitlens.processes import Processes
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.draws.partners import Partners
@@ -233,6 +234,7 @@ def count_blocks(
             runs = as_runs(scan.above(threshold), scan.units, marks)
         found.append(_Block(scan.units, threshold, _longer(runs, max(sizes) // size)))
         advance(scan.units // 2)
+    give_back_freed_memory()
     return _count_found(found, marks, folds, partners, advance)
 
 

@@ -51,13 +51,17 @@ class Exchange:
     @cached_property
     def taking_part(self) -> npt.NDArray[np.bool_]:
         """Which images are given the labels of another one in any draw, (N,)."""
-        blocks = [np.arange(block.start, block.stop) for block in in_blocks(len(self.odd), _IMAGES_AT_ONCE)]
-        return np.concatenate([(self.partners.of(some) != some).any(0) for some in blocks])
+        out = np.empty(len(self.odd), bool)
+        for block in in_blocks(len(out), _IMAGES_AT_ONCE):
+            images = range(block.start, block.stop)
+            out[block] = (self.partners.of(images) != np.array(images)).any(0)
+        return out
 
     @property
     def images_on_halves(self) -> Ints:
         """Images of the even and of the odd folds, (2,)."""
-        return np.bincount(self.odd, minlength=2)
+        odd = np.count_nonzero(self.odd)
+        return np.array([len(self.odd) - odd, odd])
 
     def totals(self, *, grid: bool) -> Ints:
         """What each column has on either half of the folds, in positions of the grid or images, (draws, 2, columns)."""
@@ -87,13 +91,13 @@ class Strata:
     of_image: AnyInts
     source: str
 
-    @property
     def first_images(self) -> ShortInts:
-        """For each image the first one of its stratum, (N,)."""
-        images = np.arange(len(self.of_image), dtype=np.int32)
-        first = np.zeros(int(self.of_image.max(initial=0)) + 1, np.int32)
-        first[self.of_image[::-1]] = images[::-1]  # the last one that is written is the first image
-        return first[self.of_image]
+        """The first image of each stratum, by the stratum's number."""
+        first = np.full(int(self.of_image.max(initial=0)) + 1, len(self.of_image), np.int32)
+        for block in in_blocks(len(self.of_image), _IMAGES_AT_ONCE):
+            stratum, place = np.unique(self.of_image[block], return_index=True)
+            first[stratum] = np.minimum(first[stratum], block.start + place)
+        return first
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +129,11 @@ class Draws:
         """
         labels = self.context.labels
         concepts = slice(1, 1 + len(labels.columns.concepts))
-        first, images = self.strata.first_images, np.arange(len(self.context.odd))
+        first, strata = self.strata.first_images(), self.strata.of_image
         same = np.ones(len(labels.columns.concepts), bool)
-        for block in in_blocks(len(images), _IMAGES_AT_ONCE):
-            like, which = np.unique(first[block], return_inverse=True)
-            same &= (labels.present(images[block]) == labels.present(like)[which]).all(0)
+        for block in in_blocks(len(strata), _IMAGES_AT_ONCE):
+            like, which = np.unique(first[strata[block]], return_inverse=True)
+            same &= (labels.present(np.arange(block.start, block.stop)) == labels.present(like)[which]).all(0)
         if grid:
             cells = labels.grid[0] * labels.grid[1]
             same &= labels.positions.sum(0)[concepts] == labels.images.sum(0)[concepts] * cells
@@ -181,15 +185,16 @@ def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, st
     if within is not None:
         names = stored.record.names
         strata = Strata(_numbered(within.get(name, ("", image)) for image, name in enumerate(names)), "within")
-        return Draws(plain_draws(stored, settings), _exchange(stored, settings, strata), strata)
+        plain = plain_draws(stored, settings)
+        return Draws(plain, _exchange(stored, settings, strata, odd=plain.odd), strata)
     plain, classes = plain_draws(stored, settings), stored.record.classes
     if None not in classes and len(set(classes)) > 1:
         strata = Strata(_numbered(classes), "classes")
-        context = _exchange(stored, settings, strata)
+        context = _exchange(stored, settings, strata, odd=plain.odd)
         if context.taking_part.mean() >= _FEWEST_PART:
             return Draws(plain, context, strata)
     strata = Strata(_sets_of_concepts(stored, settings.draws), "concepts")
-    context = _exchange(stored, settings, strata)
+    context = _exchange(stored, settings, strata, odd=plain.odd)
     if len(np.unique(strata.of_image[context.taking_part])) < 2:  # one kind alone is no kind
         context = replace(context, partners=Partners(stored.images))
     return Draws(plain, context, strata)
@@ -197,16 +202,18 @@ def plan_draws(stored: "StoredPass", settings: Settings, within: Mapping[str, st
 
 def plain_draws(stored: "StoredPass", settings: Settings) -> Exchange:
     """Choose whose labels images are given, of any other image that is annotated for the same categories."""
-    return _exchange(stored, settings, None)
+    return _exchange(stored, settings, None, odd=stored.folds % 2)
 
 
-def _exchange(stored: "StoredPass", settings: Settings, strata: Strata | None) -> Exchange:
+def _exchange(
+    stored: "StoredPass", settings: Settings, strata: Strata | None, *, odd: npt.NDArray[np.uint8]
+) -> Exchange:
     record, of_image = stored.record, None if strata is None else strata.of_image
     if not record.grouped:
         chosen = choose_partners(
             record.hashes, record.annotated, draws=settings.draws, seed=settings.seed, strata=of_image
         )
-        return Exchange(chosen, stored.labels, stored.folds % 2)
+        return Exchange(chosen, stored.labels, odd)
     order = np.argsort(np.argsort(np.array(record.names, object), kind="stable"))
     chosen = choose_partners(
         Numbers(map(name_hash, record.names)),
@@ -217,7 +224,7 @@ def _exchange(stored: "StoredPass", settings: Settings, strata: Strata | None) -
         strata=of_image,
         order=order if in_time(settings.groups) else None,
     )
-    return Exchange(chosen, stored.labels, stored.folds % 2)
+    return Exchange(chosen, stored.labels, odd)
 
 
 def _numbered(names: Iterable[object]) -> AnyInts:
@@ -234,17 +241,19 @@ def _narrow(numbers: AnyInts) -> AnyInts:
 
 def _sets_of_concepts(stored: "StoredPass", draws: int) -> AnyInts:
     """Images that are annotated for the same categories and contain much the same concepts."""
-    groups = _numbered(stored.record.groups) if stored.record.grouped else np.arange(stored.images)
-    kinds, strata = _numbered(stored.record.annotated), np.zeros(stored.images, np.int32)
-    for kind in np.unique(kinds):
-        images = np.flatnonzero(kinds == kind)
-        strata[images] = strata.max() + 1 + _alike(stored.labels, images, groups[images], draws)
+    groups = _numbered(stored.record.groups) if stored.record.grouped else None
+    kinds, strata, count = _numbered(stored.record.annotated), np.zeros(stored.images, np.int32), 0
+    for kind in range(int(kinds.max(initial=0)) + 1):
+        images = np.arange(stored.images, dtype=np.int32)[kinds == kind]
+        of_kind = None if groups is None else groups[images]
+        strata[images] = count + _alike(stored.labels, images, of_kind, draws)
+        count = int(strata[images].max()) + 1
     return _narrow(strata)
 
 
-def _alike(labels: "LabelPlanes", images: Ints, groups: AnyInts, draws: int) -> Ints:
+def _alike(labels: "LabelPlanes", images: ShortInts, groups: AnyInts | None, draws: int) -> ShortInts:
     """Sort some images into strata, in which they can exchange labels in each of the draws."""
-    return alike(lambda some: labels.present(images[some]), groups, fewest=draws + 1)
+    return alike(lambda some: labels.present(images[some]), len(images), groups=groups, fewest=draws + 1)
 
 
 def few_folds(stored: "StoredPass", settings: Settings) -> list[str]:

@@ -143,15 +143,12 @@ def _presence_accuracy(stored: StoredPass, layer: LayerMaps, units: slice, chose
     """Balanced accuracy of each unit's peak as a test of whether an image contains its concept, (U,)."""
     columns, presence = stored.labels.columns, stored.labels.presence
     images, even = range(stored.images), stored.folds % 2 == 0
-    accuracy = np.full(len(chosen), np.nan)
-    for some, peaks in layer.peaks_by_unit(units):
-        of_some = chosen[some.start - units.start : some.stop - units.start]
-        for concept in np.unique(of_some):
-            left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
-            judged = presence.read(images, slice(left_out, left_out + 1))[:, 0] == 0
-            present = presence.read(images, slice(1 + concept, 2 + concept))[judged, 0] > 0
-            for unit in np.flatnonzero(of_some == concept):
-                accuracy[some.start - units.start + unit] = presence_accuracy(
-                    peaks[unit, judged], present, even[judged]
-                )
+    accuracy, peaks = np.full(len(chosen), np.nan), layer.peaks_by_unit(units)
+    for concept in np.unique(chosen).tolist():
+        left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
+        judged = presence.read(images, slice(left_out, left_out + 1))[:, 0] == 0
+        present = presence.read(images, slice(1 + concept, 2 + concept))[:, 0] > 0
+        for unit in np.flatnonzero(chosen == concept).tolist():
+            of_unit = peaks.read(units.start + unit)
+            accuracy[unit] = presence_accuracy(of_unit, present, judged, even=even)
     return accuracy

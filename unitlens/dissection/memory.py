@@ -5,10 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from unitlens.data.columns import Columns
-from unitlens.dissection.store.labels import KEPT_PLANES, kept_type
 from unitlens.stats.evidence import AT_ONCE, RESAMPLES
 from unitlens.stats.folds import FOLDS
 from unitlens.stats.thresholds import BINS, SORTED
@@ -60,7 +57,7 @@ def counting_memory(units: Iterable[int], columns: Columns, *, images: int, cell
     >>> from unitlens.data.concepts import Concept
     >>> columns = Columns.of([Concept("object", 1 + c, f"thing {c}") for c in range(1200)])
     >>> counting_memory([2048], columns, images=10_000, cells=56 * 56, draws=20) // 10**6
-    2179
+    2116
     """
     units = list(units)
     return sum(kept_memory(count, columns) for count in units) + max(
@@ -114,12 +111,11 @@ def _block_memory(units: int, columns: Columns, positions: int, draws: int) -> i
     together = min(units, block * at_once)
     histograms = 3 * _LONG * BINS * block
     active = 12 * _SHORT * min(SORTED, positions) * block
-    planes = min(KEPT_PLANES, np.dtype(kept_type(columns)).itemsize * positions * len(columns.categories))
     patterns = min(KEPT_PATTERNS, _SHORT * positions)
     counts = sum(_block_counts(some, columns, 2 * draws, positions) for some in (together, block, block))
     weighed = min(AT_ONCE, block * max(FOLDS, RESAMPLES // 4) * columns.count)
     weighing = _EVIDENCE_ARRAYS * _LONG * weighed if draws else 0
-    return histograms + active + planes + patterns + counts + weighing
+    return histograms + active + patterns + counts + weighing
 
 
 def peak_memory() -> int | None:

@@ -35,8 +35,8 @@ from unitlens.stats.thresholds import threshold_rank
 SAMPLE = 32
 """So many images are measured, or one batch where it is larger."""
 
-_IN_CIRCLES = 64
-"""Bytes of an image's fold, its stratum and its place in the circles of two kinds of draws, while these are chosen."""
+_CHOOSING = 24
+"""Bytes of an image's fold and its stratum, and of its place in the order of images while draws are chosen."""
 
 
 class LayerPlan(NamedTuple):
@@ -264,9 +264,9 @@ def _pass_rates(task: Task, stored: StoredPass, total: int, given: Rates) -> tup
 def _record_bytes(record: ImageRecord, draws: int) -> int:
     """Bytes of memory that what is known of one image takes, and whose labels it is given in so many draws.
 
-    Labels move on in circles, of which each image has its place; those of groups do not, and are numbered draw by draw.
+    Labels move on in circles, which are in files; those of groups do not, and are numbered draw by draw.
     """
     lists: tuple[Packed[Any], ...] = (record.names, record.classes, record.digests, record.hashes, record.groups)
     lists += (record.fingerprints, record.annotated, record.indices)
-    of_draws = _IN_CIRCLES + (4 * draws if record.grouped else 0)
+    of_draws = _CHOOSING + (4 * draws if record.grouped else 0)
     return of_draws + sum(values.nbytes for values in lists) // max(len(record.names), 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.folds import FoldTable, even_and_odd, iou_interval, jackknife_half_width
@@ -18,6 +19,10 @@ AT_ONCE = 1 << 22
 """Most numbers in one intermediate array."""
 
 _RESAMPLE_BLOCKS = 4
+
+_LEVELS_AT_ONCE = 1 << 13
+
+Singles = npt.NDArray[np.float32]
 
 
 class ConceptEvidence(NamedTuple):
@@ -203,7 +208,7 @@ def _both_halves(table: FoldTable) -> bool:
     return bool(even_and_odd(table.folds).any(1).all())
 
 
-def presence_accuracy(peaks: Floats, present: Bools, even: Bools) -> float:
+def presence_accuracy(peaks: Floats | Singles, present: Bools, judged: Bools, *, even: Bools) -> float:
     """Balanced accuracy of "the unit's peak lies above a level" as a test of whether an image contains a concept.
 
     The level is the best one on the even folds, the accuracy that on the odd.
@@ -211,9 +216,11 @@ def presence_accuracy(peaks: Floats, present: Bools, even: Bools) -> float:
     Parameters
     ----------
     peaks : float array, (N,)
-        Largest activation of the unit in each judged image.
+        Largest activation of the unit in each image.
     present : bool array, (N,)
         Whether the image contains the concept.
+    judged : bool array, (N,)
+        Whether it is judged for the concept; others are left out.
     even : bool array, (N,)
         Whether it belongs to an even fold.
 
@@ -222,16 +229,31 @@ def presence_accuracy(peaks: Floats, present: Bools, even: Bools) -> float:
     float
         In [0, 1], chance 0.5; NaN where a half lacks images with or without the concept.
     """
-    learn, test = present[even], present[~even]
-    if learn.all() or not learn.any() or test.all() or not test.any():
+    with_it, without = judged & present, judged & ~present
+    if not all((images & half).any() for images in (with_it, without) for half in (even, ~even)):
         return float("nan")
-    order = np.argsort(peaks[even], kind="stable")
-    values, learn = peaks[even][order], learn[order]
-    below = np.arange(1, len(learn) + 1)
-    present_below = np.cumsum(learn)
-    # The balanced accuracy as a whole number, up to scale and shift: of levels that do equally well, always the first.
-    accuracy = (below - present_below) * int(learn.sum()) - present_below * int((~learn).sum())
-    accuracy[:-1][values[:-1] == values[1:]] = accuracy.min() - 1  # a level lies behind all images of its value
-    level = values[int(accuracy.argmax())]
-    predicted = peaks[~even] > level
-    return float((predicted[test].mean() + (~predicted[~test]).mean()) / 2)
+    level = _best_level(peaks[without & even], peaks[with_it & even])
+    above = peaks > level
+    found, left = (np.count_nonzero(images & ~even & right) for images, right in ((with_it, above), (without, ~above)))
+    return (found / np.count_nonzero(with_it & ~even) + left / np.count_nonzero(without & ~even)) / 2
+
+
+def _best_level(without: Floats | Singles, with_it: Floats | Singles) -> float:
+    """The lowest level that best tells the peaks of images with a concept from those of others, which lie below.
+
+    It is a peak of one of the others: any other level does worse than the next lower one of these. All are sorted.
+    """
+    without.sort()
+    with_it.sort()
+    best, level = -1, float("nan")
+    for block in in_blocks(len(without), _LEVELS_AT_ONCE):
+        some, following = without[block], without[block.start + 1 : block.stop + 1]
+        is_last = np.ones(len(some), bool)  # of the peaks of one value: a level lies behind them
+        is_last[: len(following)] = some[: len(following)] != following
+        last = np.flatnonzero(is_last)
+        # The balanced accuracy as a whole number, up to scale and shift: of levels that do equally well, the first.
+        reached = np.searchsorted(with_it, some[last], side="right")
+        accuracy = (block.start + 1 + last) * len(with_it) - reached * len(without)
+        if len(last) and accuracy.max() > best:
+            best, level = int(accuracy.max()), some[last[accuracy.argmax()]]
+    return level

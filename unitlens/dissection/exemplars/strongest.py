@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 64
 """Of so many images for each exemplar those are left out that are like a better one."""
 
-_PEAKS_AT_ONCE = 1 << 21
+_PEAKS_AT_ONCE, _IMAGES_AT_ONCE = 1 << 21, 1 << 13
 
 _TILE_BYTES = 1 << 26
 """Of images that are kept while strips are drawn."""
@@ -129,7 +129,7 @@ def highest_peaks(layer: LayerMaps, most: int) -> Iterator[npt.NDArray[np.int64]
     for units in in_blocks(layer.units, _PEAKS_AT_ONCE // most):
         count = units.stop - units.start
         kept = [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * count
-        for block in in_blocks(layer.peaks.count, max(_PEAKS_AT_ONCE // count, 1)):
+        for block in in_blocks(layer.peaks.count, min(_IMAGES_AT_ONCE, _PEAKS_AT_ONCE // count)):
             peaks = layer.peaks.read(range(block.start, block.stop), units)
             kept = [
                 _highest(*of_unit, values, block.start, most)

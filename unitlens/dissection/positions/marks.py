@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unitlens.dissection.memory import BLOCK_UNITS, KEPT_PATTERNS, count_bytes
 from unitlens.dissection.store.labels import LabelPlanes, ReadPlanes
+from unitlens.freed import give_back_freed_memory
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.draws.partners import Partners
 from unitlens.stats.folds import FOLDS
@@ -30,6 +31,9 @@ LOOKED_UP, TABLED, ADDED = 1.0, 1.3, 3.5
 
 _TABLE_NUMBERS = 1 << 21
 """In one table of what is marked, at most."""
+
+_GIVEN_BACK_AFTER = 1 << 13
+"""Images after which memory is given back: pieces are of many sizes, and what one leaves free the next cannot use."""
 
 _TRIED_IMAGES = 8
 """So many images say how many different labels an image has."""
@@ -137,6 +141,8 @@ def count_marks(
     for images, runs in _pieces(
         [pieces for pieces, _ in streams], first_unit, AT_ONCE // (marks.grid[0] * marks.grid[1])
     ):
+        if images.stop // _GIVEN_BACK_AFTER > done // _GIVEN_BACK_AFTER:
+            give_back_freed_memory()
         counts.add(runs, images)
         advance(images.stop - done)
         done = images.stop

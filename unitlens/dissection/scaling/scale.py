@@ -85,7 +85,7 @@ class Workload:
         How often the labels of an image are read for blocks that are counted together: as they are, and for every
         draw.
     in_memory : int
-        Bytes of labels that a process keeps, so that it reads them once.
+        Bytes of labels that a process puts into one small file, so that it reads them from the store once.
     held, block, record : int
         Bytes of memory: of a process with the network, of a block that is counted, of what is known of an image and of
         its draws.

@@ -1,7 +1,7 @@
 """The label planes of all images, on the label grid."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,13 +15,15 @@ from unitlens.dissection.store.documents import are, check_sides, is_list
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.rows import Rows, append, sound
 from unitlens.errors import UnitlensError
+from unitlens.nameless import WaitingRows
 from unitlens.records import check_types, read_record
 from unitlens.stats.blocks import in_blocks
 from unitlens.stats.draws.partners import Partners
 from unitlens.stats.folds import FOLDS
 
 KEPT_PLANES = 1 << 28
-"""Label planes of at most so many bytes are read into memory once."""
+"""Label planes of at most so many bytes are read once and put into one file without a name, in few bits, to be read in
+any order."""
 
 _IMAGES_AT_ONCE = 256  # a multiple of 8, as bits are packed
 
@@ -33,7 +35,7 @@ ReadPlanes = Callable[[Sequence[int] | npt.NDArray[np.integer] | range], npt.NDA
 
 
 def kept_type(columns: Columns) -> npt.DTypeLike:
-    """The type of the numbers of label planes that are kept in memory."""
+    """The type of the numbers of label planes that are read in any order."""
     return np.uint8 if columns.count <= 1 << 8 else np.int16
 
 
@@ -193,7 +195,7 @@ class LabelPlanes:
         int64 array, (draws, 2, columns)
         """
         # One bit for each draw and image: whether the image that it gives its labels to is of the odd folds.
-        given_to = [_to_bits(odd, partner) for partner in partners]
+        given_to = [_to_bits(odd, draw) for draw in partners.in_blocks()]
         out = np.zeros((len(partners), 2, self.columns.count))
         for block in in_blocks(len(odd), _IMAGES_AT_ONCE):
             images = range(block.start, block.stop)
@@ -246,7 +248,7 @@ class LabelPlanes:
         return np.asarray(self.presence.read(span)[images - span.start, concepts] > 0)
 
     def reader(self) -> "ReadPlanes":
-        """A function that reads the planes of some images; what is small is kept, from the first time on."""
+        """A function that reads the planes of some images, which are put into one file at the first call."""
         files = [self.planes, *self.further]
         narrow = np.dtype(kept_type(self.columns))
         cells = sum(math.prod(file.shape) for file in files)
@@ -255,19 +257,13 @@ class LabelPlanes:
             return self.read
 
         @cache
-        def kept() -> npt.NDArray[np.integer]:
-            out = np.empty((images, cells // self.planes.shape[1], self.planes.shape[1]), narrow)
+        def kept() -> WaitingRows:
+            rows = WaitingRows((cells // self.planes.shape[1], self.planes.shape[1]), narrow)
             for block in in_blocks(images, _IMAGES_AT_ONCE):
-                out[block] = self.read(range(block.start, block.stop))
-            return out
-
-        def read_kept(some: Sequence[int] | npt.NDArray[np.integer] | range) -> npt.NDArray[np.int16]:
-            if isinstance(some, range) and some.step == 1:
-                return kept()[some.start : some.stop].astype(np.int16)
-            rows: npt.NDArray[np.int16] = kept()[np.asarray(some)].astype(np.int16)
+                rows.append(self.read(range(block.start, block.stop)))
             return rows
 
-        return read_kept
+        return lambda some: kept().read(some, np.int16)
 
     def read(self, images: Sequence[int] | npt.NDArray[np.integer] | range) -> npt.NDArray[np.int16]:
         """Planes of some images, (images, L, H * W)."""
@@ -275,8 +271,11 @@ class LabelPlanes:
         return np.concatenate(planes, axis=1) if len(planes) > 1 else planes[0]
 
 
-def _to_bits(odd: npt.NDArray[np.uint8], partner: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+def _to_bits(
+    odd: npt.NDArray[np.uint8], partners: Iterable[tuple[slice, npt.NDArray[np.integer]]]
+) -> npt.NDArray[np.uint8]:
     """For each image, whether the one that its labels are given to is of the odd folds, as bits."""
     to_odd = np.zeros(len(odd), bool)
-    to_odd[partner] = odd > 0
+    for images, of_images in partners:
+        to_odd[of_images] = odd[images] > 0
     return np.packbits(to_odd)

@@ -1,6 +1,5 @@
 """The activations of a layer over all images: maps at the size of the layer's own grid, and what they come to."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from unitlens.dissection.store.documents import LayerDocument
 from unitlens.dissection.store.folder import Store
+from unitlens.dissection.store.peaks import PeaksByUnit
 from unitlens.dissection.store.rows import Rows, append, sound
 from unitlens.errors import UnitlensError
 from unitlens.models.transfers import Arriving
@@ -20,8 +20,6 @@ from unitlens.stats.masks import at_most_grid
 
 FEW = 1 / 16
 """A layer is kept as what is not 0, where this is at most so large a share of its first maps."""
-
-_PEAKS_AT_ONCE = 1 << 24
 
 _FEW_POSITIONS = 1 << 8  # that are worth a call each
 
@@ -184,12 +182,9 @@ class LayerMaps:
         height, width = self.maps.shape[1:] if raw else grid
         return height * width
 
-    def peaks_by_unit(self, units: slice | None = None) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """Peaks of all images, (units, N), for one block of units after another: of some of them, or of all."""
-        first, stop = (0, self.units) if units is None else (units.start, units.stop)
-        for block in in_blocks(stop - first, _PEAKS_AT_ONCE // max(self.peaks.count, 1)):
-            some = slice(first + block.start, first + block.stop)
-            yield some, self.peaks.read(range(self.peaks.count), some).T
+    def peaks_by_unit(self, units: slice | None = None) -> PeaksByUnit:
+        """Peaks of all images, unit by unit: of some units, or of all."""
+        return PeaksByUnit(self.peaks, slice(0, self.units) if units is None else units)
 
     @classmethod
     def start(cls, name: str, maps: Tensor, grid: tuple[int, int], store: Store) -> "LayerMaps":

@@ -99,9 +99,10 @@ class StoredPass:
         """Positions of the grid, or else images, that are judged for each category by fold, (32, K)."""
         labels = self.labels
         each = labels.grid[0] * labels.grid[1] if grid else 1
-        images = np.bincount(self.folds, minlength=FOLDS)
+        folds = self.folds
+        images = sum(np.bincount(folds[some], minlength=FOLDS) for some in in_blocks(len(folds), _IMAGES_AT_ONCE))
         left_out = labels.by_fold(grid=grid)[:, 1 + len(labels.columns.concepts) :]
-        judged: npt.NDArray[np.int64] = images[:, None] * each - left_out
+        judged: npt.NDArray[np.int64] = np.asarray(images)[:, None] * each - left_out
         return judged
 
     @property

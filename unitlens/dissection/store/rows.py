@@ -23,7 +23,7 @@ PREFIX = "unitlens-store-"
 """The name of a temporary store begins so."""
 
 _SHORT_ROW = 1 << 12  # bytes that are read as fast as a part of them
-_AT_ONCE = 1 << 22  # bytes of short rows that are read together
+_AT_ONCE = 1 << 18  # bytes of short rows that are read together
 _LINES = 1 << 10  # lines that are written together
 
 RowNumbers = Sequence[int] | npt.NDArray[np.integer] | range

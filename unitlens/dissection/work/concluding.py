@@ -17,7 +17,7 @@ from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import ControlPass, Settings
 from unitlens.dissection.work.passes import passes_of
 from unitlens.errors import UnitlensWarning
-from unitlens.freed import keeping_freed_memory
+from unitlens.freed import give_back_freed_memory, keeping_freed_memory
 from unitlens.processes import ALONE, Processes
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def conclude_together(asked: "Asked", work: "Work", processes: Processes, *, sho
         stored.notes += [*nonfinite_notes(stored), *stored.of_network]
         if asked.drawn:
             stored.notes += _not_drawn(stored)
+        give_back_freed_memory()
         draws = plan_draws(stored, settings, asked.within)
+        give_back_freed_memory()
         labelled = label_layers(stored, list(stored.layers.values()), settings, draws, processes, show=show)
         units = {layer.name: layer.units for layer in stored.layers.values()}
         if labelled is not None:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from unitlens.dissection.positions.marks import Marks
-from unitlens.dissection.store.labels import KEPT_PLANES
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.rows import Rows, append
 from unitlens.dissection.store.temporary import temporary_store
@@ -18,6 +17,9 @@ from unitlens.stats.formulas.signatures import Signatures
 from unitlens.stats.scores import Bools, ShortInts
 
 _AT_ONCE = 1 << 20
+
+_IN_MEMORY = 1 << 28
+"""Numbers of at most so many bytes are read into memory once."""
 """Cells of label planes that are numbered together."""
 
 
@@ -45,7 +47,7 @@ class StoredSignatures:
 
     def marks(self) -> Marks:
         """The numbers as what is marked in images, to be counted where units are active; small ones stay in memory."""
-        if self.numbers.count * self.numbers.row_bytes > KEPT_PLANES:
+        if self.numbers.count * self.numbers.row_bytes > _IN_MEMORY:
             return Marks.in_planes(lambda images: self.numbers.read(images)[:, None], self.count, self.grid)
         kept = self.numbers.read(range(self.numbers.count))[:, None]
         return Marks.in_planes(lambda images: kept[np.asarray(images)], self.count, self.grid)

@@ -1,6 +1,6 @@
 """Labels that are no concept of the run, weighed by an encoder of images and words in place of masks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,19 +132,15 @@ class _Seen:
     images: Floats
     partners: Partners
 
-    def peaks_of(self, units: Ints) -> Iterator[tuple[int, Floats]]:
-        """The place of each unit among ``units``, and its peaks, (N,)."""
-        for block, peaks in self.layer.peaks_by_unit():
-            for place in np.flatnonzero((units >= block.start) & (units < block.stop)).tolist():
-                yield place, peaks[units[place] - block.start].astype(np.float64)
-
 
 def _fill(rows: "pd.DataFrame", some: Ints, seen: _Seen, texts: Texts, held_out: Bools, *, fdr: float) -> None:
     """Fill in what is found of the labels of one method and layer."""
     counted_images, labels = held_out[seen.folds % 2], rows.loc[some, "label"].tolist()
     found: list[Simulation] = [UNKNOWN] * len(some)
     scores, drawn = np.full(len(some), np.nan), np.full((len(some), len(seen.partners)), np.nan)
-    for place, peaks in seen.peaks_of(rows.loc[some, "unit"].to_numpy(np.int64)):
+    by_unit = seen.layer.peaks_by_unit()
+    for place, unit in enumerate(rows.loc[some, "unit"].tolist()):
+        peaks = by_unit.read(unit).astype(np.float64)
         near = seen.images @ texts.vectors[labels[place]].astype(np.float64)
         found[place] = simulation(near, peaks, seen.folds, counted_images)
         scores[place] = correlation(near, peaks, np.ones(len(near), bool))

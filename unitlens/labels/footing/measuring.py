@@ -315,14 +315,14 @@ class Footing:
         return numbers
 
     def _compare(self, rows: "pd.DataFrame", maps: LayerMaps, predicted: Sequence[tuple["_Simulated", Floats]]) -> None:
-        """Compare predictions with peaks, one block of units after another."""
-        folds = self.stored.folds
-        for units, peaks in maps.peaks_by_unit() if predicted else ():
-            for one, numbers in predicted:
-                if units.start <= one.unit < units.stop:
-                    held_out = np.asarray(one.halves, bool)[folds % 2]
-                    found = simulation(numbers, peaks[one.unit - units.start], folds, held_out)
-                    rows.loc[one.row, ["simulation", "simulation_low", "simulation_high"]] = tuple(found)
+        """Compare predictions with peaks."""
+        if not predicted:
+            return
+        folds, peaks = self.stored.folds, maps.peaks_by_unit()
+        for one, numbers in predicted:
+            held_out = np.asarray(one.halves, bool)[folds % 2]
+            found = simulation(numbers, peaks.read(one.unit), folds, held_out)
+            rows.loc[one.row, ["simulation", "simulation_low", "simulation_high"]] = tuple(found)
 
 
 class _Simulated(NamedTuple):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from unitlens.stats.folds import FEWEST_FOLDS, effective_half_width
 from unitlens.stats.scores import AnyInts, Bools, Floats
@@ -22,7 +23,7 @@ class Simulation(NamedTuple):
 UNKNOWN = Simulation(np.nan, np.nan, np.nan)
 
 
-def simulation(predicted: Floats, peaks: Floats, folds: AnyInts, held_out: Bools) -> Simulation:
+def simulation(predicted: Floats, peaks: npt.NDArray[np.floating], folds: AnyInts, held_out: Bools) -> Simulation:
     """Correlate what a label predicts with a unit's peaks, over images that did not choose the label.
 
     Parameters

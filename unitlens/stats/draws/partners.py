@@ -1,14 +1,16 @@
 """Whose labels images are given in the draws: chosen once, and computed of the images for which it is asked."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from unitlens.nameless import WaitingRows
 from unitlens.stats.blocks import in_blocks
+from unitlens.stats.draws.circles import circles_of
 from unitlens.stats.scores import AnyInts, Ints, ShortInts
 
 _FEWEST_OF_SIZE = 4
@@ -53,12 +55,18 @@ class Partners:
 
     def __iter__(self) -> Iterator[ShortInts]:
         """The partners of all images, (N,), draw by draw."""
+        for draw in self.in_blocks():
+            yield np.concatenate([np.zeros(0, np.int32), *(partners for _, partners in draw)])
+
+    def in_blocks(self) -> "Iterator[Iterator[tuple[slice, ShortInts]]]":
+        """The same, of some images after others."""
         for part in self.parts:
             for draw in range(len(part.moves)):
-                one, out = part.only(draw), np.empty(self.images, np.int32)
-                for block in in_blocks(self.images, _AT_ONCE):
-                    out[block] = one.of(range(block.start, block.stop))[0]
-                yield out
+                yield self._of_images(part.only(draw))
+
+    def _of_images(self, draw: "Moves") -> Iterator[tuple[slice, ShortInts]]:
+        for block in in_blocks(self.images, _AT_ONCE):
+            yield block, draw.of(range(block.start, block.stop))[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +75,9 @@ class Moves:
 
     Attributes
     ----------
-    circle : int32 array, (N,)
-        Images, circle by circle.
-    place : int32 array, (N,)
+    circle : WaitingRows
+        Images, circle by circle, N numbers of 32 bits.
+    place : WaitingRows
         Where each image stands there.
     start : int64 array, (circles + 1,)
         Where each circle starts, and the last one ends.
@@ -82,8 +90,8 @@ class Moves:
         come.
     """
 
-    circle: ShortInts
-    place: ShortInts
+    circle: WaitingRows
+    place: WaitingRows
     start: Ints
     moves: AnyInts
     table_of: Ints
@@ -96,10 +104,7 @@ class Moves:
 
     def of(self, images: range | AnyInts) -> ShortInts:
         """The partners of some images in each draw, (draws, images)."""
-        if isinstance(images, range) and images.step == 1:
-            place = self.place[images.start : images.stop]
-        else:
-            place = self.place[np.asarray(images, np.int64)]
+        place = self.place.read(images, np.int64)
         circle = np.searchsorted(self.start, place, side="right") - 1
         start = self.start[circle]
         offset, size = place - start, self.start[circle + 1] - start
@@ -109,8 +114,7 @@ class Moves:
         moved += offset
         moved -= np.where(moved >= size, size, 0)
         moved[:, in_table] = self.tables[from_tables]
-        partners: ShortInts = self.circle[start + moved]
-        return partners
+        return self.circle.read((start + moved).ravel(), np.int32).reshape(moved.shape)
 
 
 def choose_partners(
@@ -161,23 +165,29 @@ def choose_partners(
     [[2, 3, 0, 1]]
     """
     rng = np.random.default_rng(seed)
+    circle, start = circles_of(hashes, annotated, strata)
     of_images = _Images(
-        np.fromiter(hashes, np.uint64, len(hashes)),
-        groups,
-        order,
-        1 if groups is None else int(np.unique(groups, return_counts=True)[1].max(initial=0)),
+        groups, order, 1 if groups is None else int(np.unique(groups, return_counts=True)[1].max(initial=0))
     )
-    pools = [_exchanges(pool, of_images, draws=draws, rng=rng) for pool in _pools(annotated, strata)]
-    chosen = _choose_moves([1 + pool.exchanges for pool in pools], draws, rng)  # a pool may also do nothing
+    largest = int(np.diff(start).max(initial=0))
+    steps = np.zeros((len(start) - 1, 1 + draws), np.min_scalar_type(max(largest, draws)))  # a pool may also do nothing
+    exchanges, tables = np.zeros(len(steps), np.int64), dict[int, AnyInts]()
+    for number, ends in enumerate(itertools.pairwise(start.tolist())):
+        pool = _exchanges(circle[slice(*ends)], of_images, draws=draws, rng=rng)
+        circle[slice(*ends)], exchanges[number] = pool.circle, pool.exchanges
+        moves = 1 + np.arange(pool.exchanges) if pool.steps is None else pool.steps
+        steps[number, 1 : 1 + len(moves)] = moves
+        if pool.exchanges and pool.steps is None:
+            tables[number] = pool.tables
+    chosen = _choose_moves((1 + exchanges).tolist(), draws, rng)
     if not len(chosen):
         return Partners(len(hashes))
-    return Partners(len(hashes), (_as_moves(pools, chosen),))
+    return Partners(len(hashes), (_as_moves(_Pools(circle, start, steps, exchanges, tables), chosen),))
 
 
 class _Images(NamedTuple):
-    """Hashes, groups and order in time of all images, (N,), and how many the largest group has."""
+    """Groups and order in time of all images, (N,), and how many the largest group has."""
 
-    hashes: npt.NDArray[np.uint64]
     groups: AnyInts | None
     order: Ints | None
     largest_group: int
@@ -187,7 +197,7 @@ class _Pool(NamedTuple):
     """Images that may exchange labels, in a circle, and the exchanges there are: steps of a turn, or else tables."""
 
     circle: AnyInts
-    steps: Ints | None
+    steps: AnyInts | None
     tables: AnyInts
 
     @property
@@ -195,29 +205,44 @@ class _Pool(NamedTuple):
         return len(self.tables) if self.steps is None else len(self.steps)
 
 
-def _as_moves(pools: Sequence[_Pool], chosen: AnyInts) -> Moves:
+class _Pools(NamedTuple):
+    """All pools: their circles, and the exchanges of each, of which number 0 is none."""
+
+    circle: ShortInts
+    start: Ints
+    steps: AnyInts
+    exchanges: Ints
+    tables: dict[int, AnyInts]
+
+
+def _as_moves(pools: _Pools, chosen: AnyInts) -> Moves:
     """What is chosen in each draw, (draws, pools), for all images; pools that make no exchange are one circle."""
-    part = [number for number, pool in enumerate(pools) if pool.exchanges]
-    still = [pool.circle for pool in pools if not pool.exchanges]
-    circles = [pools[number].circle for number in part] + ([np.concatenate(still)] if still else [])
-    circle = np.concatenate(circles).astype(np.int32, copy=False)
+    part, still = np.flatnonzero(pools.exchanges), np.flatnonzero(pools.exchanges == 0)
+    circle, sizes = pools.circle, np.diff(pools.start)
+    if len(still):
+        ends = [slice(*pools.start[number : number + 2].tolist()) for number in [*part, *still]]
+        circle = np.concatenate([circle[of_pool] for of_pool in ends])
+    moves = np.zeros((len(chosen), len(part) + (len(still) > 0)), pools.steps.dtype)
+    moves[:, : len(part)] = np.take_along_axis(pools.steps[part], chosen[:, part].T.astype(np.int64), 1).T
+    table_of, size = np.full(moves.shape[1], -1, np.int64), 0
+    tables: list[AnyInts] = [np.zeros(0, np.uint8)]
+    for column, number in enumerate(part.tolist()):
+        if number in pools.tables:
+            table, table_of[column] = pools.tables[number], size
+            tables += [np.arange(table.shape[1], dtype=table.dtype), table.ravel()]
+            size += (1 + len(table)) * table.shape[1]
+    start = np.concatenate([[0], np.cumsum(sizes[part]), [len(circle)] if len(still) else []]).astype(np.int64)
+    return Moves(*_waiting(circle), start, moves, table_of, np.concatenate(tables))
+
+
+def _waiting(circle: ShortInts) -> tuple[WaitingRows, WaitingRows]:
+    """Images in an order, and the place of each there, in files."""
     place = np.empty_like(circle)
     place[circle] = np.arange(len(circle), dtype=np.int32)
-    largest = max(len(pools[number].circle) for number in part)
-    moves = np.zeros((len(chosen), len(circles)), np.min_scalar_type(max(largest, int(chosen.max()))))
-    table_of, size = np.full(len(circles), -1, np.int64), 0
-    tables: list[AnyInts] = [np.zeros(0, np.uint8)]
-    for column, number in enumerate(part):
-        pool, taken = pools[number], chosen[:, number].astype(np.int64)
-        if pool.steps is not None:
-            moves[:, column] = np.concatenate([[0], pool.steps])[taken]
-            continue
-        moves[:, column], table_of[column] = taken, size
-        unmoved = np.arange(len(pool.circle), dtype=pool.tables.dtype)
-        tables += [unmoved, pool.tables.ravel()]
-        size += (1 + pool.exchanges) * len(pool.circle)
-    start = np.cumsum([0, *map(len, circles)])
-    return Moves(circle, place, start, moves, table_of, np.concatenate(tables))
+    rows = WaitingRows((), np.int32), WaitingRows((), np.int32)
+    for waiting, numbers in zip(rows, (circle, place), strict=True):
+        waiting.append(numbers)
+    return rows
 
 
 def _choose_moves(moves: list[int], draws: int, rng: np.random.Generator) -> AnyInts:
@@ -240,17 +265,16 @@ def _choose_moves(moves: list[int], draws: int, rng: np.random.Generator) -> Any
     return chosen
 
 
-def _exchanges(members: AnyInts, of_images: _Images, *, draws: int, rng: np.random.Generator) -> _Pool:
-    """The exchanges of the members of a pool, as many as there are draws, or as differ."""
-    circle = members[np.argsort(of_images.hashes[members], kind="stable")]
+def _exchanges(circle: ShortInts, of_images: _Images, *, draws: int, rng: np.random.Generator) -> _Pool:
+    """The exchanges of the images of a pool, as many as there are draws, or as differ."""
     groups, order = of_images.groups, of_images.order
     if order is not None:
         in_time = circle[np.argsort(np.asarray(order)[circle], kind="stable")]
         apart = 1 if groups is None else max(_widest(groups[in_time]), of_images.largest_group)
         return _turned(in_time, apart, draws=draws, rng=rng)
-    if groups is not None and len(np.unique(groups[members])) < len(members):
+    if groups is not None and len(np.unique(groups[circle])) < len(circle):
         return _moved_groups(circle, groups[circle], draws=draws, rng=rng)
-    if len(members) <= draws:
+    if len(circle) <= draws:
         return _reordered(circle, draws=draws, rng=rng)
     return _turned(circle, 1, draws=draws, rng=rng)
 
@@ -263,8 +287,9 @@ def _widest(groups: AnyInts) -> int:
 
 def _turned(circle: AnyInts, apart: int, *, draws: int, rng: np.random.Generator) -> _Pool:
     """The images stand in a circle; each draw moves the labels a different number of places on, at least ``apart``."""
-    steps = apart + rng.permutation(max(len(circle) - 2 * apart + 1, 0))[:draws]
-    return _Pool(circle, steps, np.zeros((0, len(circle)), np.uint8))
+    steps = np.arange(max(len(circle) - 2 * apart + 1, 0), dtype=np.int32)
+    rng.shuffle(steps)
+    return _Pool(circle, apart + steps[:draws], np.zeros((0, len(circle)), np.uint8))
 
 
 def _reordered(circle: AnyInts, *, draws: int, rng: np.random.Generator) -> _Pool:
@@ -338,15 +363,3 @@ def _classes_of_size(together: list[Ints]) -> list[list[Ints]]:
 def _none_holds_most(together: list[Ints]) -> bool:
     sizes = [len(images) for images in together]
     return 2 * max(sizes) <= sum(sizes)
-
-
-def _pools(annotated: Sequence[int], strata: AnyInts | None) -> Iterator[AnyInts]:
-    """Images of one stratum that are annotated for the same categories, their numbers rising."""
-    if not len(annotated):
-        return
-    rank = {bits: number for number, bits in enumerate(sorted(set(annotated)))}
-    pool = np.fromiter((rank[bits] for bits in annotated), np.int32, len(annotated))
-    if strata is not None:
-        pool += (len(rank) * np.unique(strata, return_inverse=True)[1]).astype(np.int32)
-    order = np.argsort(pool, kind="stable").astype(np.int32)
-    yield from np.split(order, np.flatnonzero(np.diff(pool[order])) + 1)

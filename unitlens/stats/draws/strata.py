@@ -5,21 +5,21 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from unitlens.stats.blocks import in_blocks
-from unitlens.stats.scores import AnyInts, Bools, Ints
+from unitlens.stats.scores import AnyInts, Bools, Ints, ShortInts
 
 FEWEST_ALIKE = 10
 """A stratum that is made here has so many groups of images at least, where there are as many."""
 
-IN_MEMORY = 1 << 23
+IN_MEMORY = 1 << 20
 """What is present in some images is kept while they are split, where it takes no more bytes."""
 
 _IMAGES_AT_ONCE = 1024
 
-ReadPresent = Callable[[Ints], Bools]
+ReadPresent = Callable[[ShortInts], Bools]
 """Reads whether each concept is in some images, (images, C); their numbers rise."""
 
 
-def alike(read: ReadPresent, groups: AnyInts, *, fewest: int = FEWEST_ALIKE) -> Ints:
+def alike(read: ReadPresent, images: int, *, groups: AnyInts | None = None, fewest: int = FEWEST_ALIKE) -> ShortInts:
     """Sort images into strata by the concepts that are present in them.
 
     Images are split in two by one concept after another: each time by the one that is present in about half of the
@@ -30,41 +30,49 @@ def alike(read: ReadPresent, groups: AnyInts, *, fewest: int = FEWEST_ALIKE) -> 
     ----------
     read : callable
         Reads whether each concept is in some images, (images, C), where there may be too many to know it of all.
-    groups : int array, (N,)
-        A number for each group of images that belong together.
+    images : int
+        N.
+    groups : int array, (N,), optional
+        A number for each group of images that belong together; by default every image is a group of its own.
     fewest : int
         Groups of a stratum.
 
     Returns
     -------
-    int64 array, (N,)
+    int32 array, (N,)
         The stratum of each image, from 0.
 
     Examples
     --------
     >>> present = np.array([[1, 0], [1, 1], [0, 0], [0, 1]]) > 0
-    >>> alike(lambda images: present[images], np.arange(4), fewest=2).tolist()
+    >>> alike(lambda images: present[images], 4, fewest=2).tolist()
     [1, 1, 0, 0]
     """
-    stratum = np.zeros(len(groups), np.int64)
-    pending, done = [_Images(np.arange(len(groups)), read)], 0
+    stratum = np.zeros(images, np.int32)
+    pending, done = [_Images(np.arange(images, dtype=np.int32), read)], 0
     while pending:
-        images = pending.pop().in_memory()
-        for concept in _by_evenness(images.count(), len(images.numbers), fewest=fewest):
-            there = images.having(concept)
-            if min(len(np.unique(groups[images.numbers[half]])) for half in (there, ~there)) >= fewest:
-                pending += [images.part(there), images.part(~there)]
+        some = pending.pop().in_memory()
+        for concept in _by_evenness(some.count(), len(some.numbers), fewest=fewest):
+            there = some.having(concept)
+            if min(_count_groups(groups, some.numbers, half) for half in (there, ~there)) >= fewest:
+                pending += [some.part(there), some.part(~there)]
                 break
         else:
-            stratum[images.numbers] = done
+            stratum[some.numbers] = done
             done += 1
+        del some  # before the next ones are read
     return stratum
+
+
+def _count_groups(groups: AnyInts | None, images: ShortInts, half: Bools) -> int:
+    """How many groups a half of some images has."""
+    return int(half.sum()) if groups is None else len(np.unique(groups[images[half]]))
 
 
 class _Images:
     """Some images, and what is present in them: in memory, or else read where it is asked for."""
 
-    def __init__(self, numbers: Ints, read: ReadPresent, present: Bools | None = None) -> None:
+    def __init__(self, numbers: ShortInts, read: ReadPresent, present: Bools | None = None) -> None:
         self.numbers, self._read, self._present = numbers, read, present
 
     def in_memory(self) -> "_Images":

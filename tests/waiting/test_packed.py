@@ -86,12 +86,19 @@ def test_hashes_are_of_one_size():
 @given(st.lists(st.lists(st.text(max_size=2), max_size=5), max_size=20))
 def test_known_texts_are_those_that_came_before(batches):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed, "_MANY", 4)
+        for name, small in (("_MANY", 4), ("_PAGE", 3), ("_MOST_PAGES", 2)):
+            patch.setattr(packed, name, small)
         known, before = Known(), []
         for texts in batches:
             new = known.add(texts)
             assert new == [text for place, text in enumerate(texts) if text in before or text in texts[:place]]
             before += texts
+
+
+def test_known_texts_take_hardly_any_memory():
+    known = Known(map(str, range(60_000)))
+    assert known.add(["59999", "no", "0"]) == ["59999", "0"]
+    assert len(known._recent) + len(known._filed._firsts) < 5000
 
 
 @given(st.data())
