@@ -1,5 +1,6 @@
 """What `checkpoint=` keeps of calls in Python: they go on where they were stopped, and are answered from there."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,6 +8,7 @@ import unitlens as ul
 from tests.ablation.work.stopping import NET, Stopping, commit_always
 from tests.worlds.generators import painted, painter
 from unitlens.ablation.attribution import attributions
+from unitlens.ablation.work.kept import Kept
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.reading import noting_unread
 from unitlens.processes import _LAUNCH
@@ -60,6 +62,16 @@ def test_images_that_were_left_out_before_are_noted_where_the_answer_is_kept(tmp
         with noting_unread() as unread:
             ul.ablate(NET, "first", [0, 3], data, value=value, draws=0, checkpoint=tmp_path / "kept")
         assert len(unread) == (2 if value == "mean" else 1)
+
+
+def test_an_older_store_that_does_not_say_what_was_left_out_is_not_of_all_images(tmp_path):
+    kept = Kept(tmp_path)
+    found = {"tensor": np.ones(2, np.float32)}
+    with kept.store("key") as store:
+        store.commit(images=0, complete=True, arrays={"found": found})
+    with noting_unread() as unread:
+        assert kept.arrays("key", dict)["tensor"].tolist() == [1, 1]
+    assert len(unread) == 1
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

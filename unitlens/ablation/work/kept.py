@@ -93,9 +93,7 @@ class Kept:
                 left_out = np.array([len(unread)], np.int64)
                 store.commit(images=0, complete=True, arrays={"found": known, "left_out": {"images": left_out}})
                 return known
-            counts = store.arrays("left_out")
-            if counts is not None:
-                note_unread([Unread("an image", "it could not be read before")] * int(counts["images"][0]))
+            note_unread(_left_out_before(store))
             return known
 
     def tensor(self, key: str | None, compute: Callable[[], Tensor]) -> Tensor:
@@ -122,6 +120,16 @@ class Kept:
 
 
 NOTHING_KEPT = Kept()
+
+
+def _left_out_before(store: Store) -> list[Unread]:
+    """Images that were left out when arrays were computed: only their number is known, and it alone counts.
+
+    Older stores do not say it. That is one image here, as whoever asks must not take it that all were read.
+    """
+    counts = store.arrays("left_out")
+    number = 1 if counts is None else int(counts["images"][0])
+    return [Unread("an image", "it could not be read before")] * number
 
 
 def measurement_key(net: Network, data: Data, reading: Reading, *asked: Any) -> str | None:
