@@ -22,6 +22,7 @@ from unitlens.dissection.store.temporary import temporary_store
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.plurals import counted
+from unitlens.stats.thresholds import TooFewPositionsError
 
 NOISE = 0.02
 """Standard deviation of the noise, images being in [0, 1]: up to 28 % of units change their concept (ICCV 2023)."""
@@ -37,11 +38,21 @@ class PassChecks(NamedTuple):
         See `unitlens.comparison.audit_checks.overlapping_concepts`.
     notes : list of str
         What could not be checked, and why; a sentence each.
+    failed : bool
+        Whether a check is left out that may be well the next time: not where the settings do not allow it.
     """
 
     checks: list[LayerCheck]
     overlaps: list[dict[str, Any]]
     notes: list[str]
+    failed: bool
+
+
+class _Note(NamedTuple):
+    """What a pass has to say, and whether it is of a check that failed."""
+
+    text: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,7 +113,7 @@ def run_passes(
         run.settings, batch_size=batch_size, strict=False, evidence=False, levels=False, control=(), exemplars=0
     )
     checks: list[LayerCheck] = []
-    notes: list[str] = []
+    notes: list[_Note] = []
     with temporary_store() as store:
         stored = observe(net, data, settings, store, resources=resources)
         check_data(stored.sha256, run.info, described(data).source)
@@ -115,11 +126,11 @@ def run_passes(
         with temporary_store() as store:
             stored = observe(with_noise(net, noise=noise, seed=seed), data, settings, store, resources=resources)
             checks += _label_again(stored, "noise", settings, entries, notes, show=resources.show)
-    return PassChecks(checks, overlaps, notes)
+    return PassChecks(checks, overlaps, [note.text for note in notes], failed=any(note.failed for note in notes))
 
 
 def _halves_by_group(
-    stored: StoredPass, settings: Settings, entries: Mapping[str, Entry], notes: list[str], *, show: bool
+    stored: StoredPass, settings: Settings, entries: Mapping[str, Entry], notes: list[_Note], *, show: bool
 ) -> list[LayerCheck]:
     """Compare the halves that the groups of the images make."""
     checks: list[LayerCheck] = []
@@ -127,9 +138,8 @@ def _halves_by_group(
         labelled = label_units(stored, stored.layers[name], settings, plan_draws(stored, settings), show=show)
         checks += check_halves(entry, labelled.counts)
     if checks:
-        notes.append(
-            f"Halves of the data are those of the {counted(len(set(stored.record.groups)), 'group')} that were given."
-        )
+        groups = counted(len(set(stored.record.groups)), "group")
+        notes.append(_Note(f"Halves of the data are those of the {groups} that were given."))
     return checks
 
 
@@ -142,7 +152,7 @@ def _variants(settings: Settings) -> Iterator[tuple[str, Settings]]:
 
 
 def _label_again(
-    stored: StoredPass, check: str, settings: Settings, entries: Mapping[str, Entry], notes: list[str], *, show: bool
+    stored: StoredPass, check: str, settings: Settings, entries: Mapping[str, Entry], notes: list[_Note], *, show: bool
 ) -> list[LayerCheck]:
     """Label the layers of a pass; a note is added where that is not possible."""
     checks = []
@@ -153,7 +163,8 @@ def _label_again(
         try:
             labelled = label_units(stored, layer, settings, plan_draws(stored, settings), show=show)
         except UnitlensError as error:
-            notes.append(f"{layer.name} was not checked under {check}: {error}")
+            failed = not isinstance(error, TooFewPositionsError)
+            notes.append(_Note(f"{layer.name} was not checked under {check}: {error}", failed=failed))
             continue
         checks.append(LayerCheck(layer.name, check, _checked_concepts(labelled, entries[layer.name])))
     return checks

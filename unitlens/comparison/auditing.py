@@ -166,7 +166,8 @@ class Audited(NamedTuple):
     ----------
     audit : Audit
     lasting : bool
-        Whether it is the same the next time: not where a pass failed for what may be well then, such as a full disk.
+        Whether it is the same the next time: not where a pass, or a check, failed for what may be well then, such as a
+        full disk.
     """
 
     audit: Audit
@@ -216,7 +217,7 @@ def audit_opened(
         if shown.named or groups is not None:
             raise
         return without_passes(str(error), lasting=isinstance(error, OtherImagesError))
-    return Audited(finished([*checks, *passes.checks], passes.overlaps, passes.notes), lasting=True)
+    return Audited(finished([*checks, *passes.checks], passes.overlaps, passes.notes), lasting=not passes.failed)
 
 
 def _unit_table(entries: Mapping[str, Entry], checks: Iterable[LayerCheck]) -> "pd.DataFrame":

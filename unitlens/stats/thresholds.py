@@ -40,6 +40,10 @@ class ScanBetween(Protocol):
         """Yield all positions strictly above the first level and, if there is a second, not above that."""
 
 
+class TooFewPositionsError(UnitlensError):
+    """There are fewer positions than a quantile needs, which follows from it and the images alone."""
+
+
 def threshold_rank(quantile: float, positions: int) -> int:
     """Compute the threshold's rank among a unit's values, from 0 for the largest: ``floor(quantile * positions)``.
 
@@ -53,7 +57,9 @@ def threshold_rank(quantile: float, positions: int) -> int:
     Raises
     ------
     UnitlensError
-        If the quantile is not between 0 and 1, or there are fewer than 1 / quantile positions.
+        If the quantile is not between 0 and 1.
+    TooFewPositionsError
+        If there are fewer than 1 / quantile positions.
 
     Examples
     --------
@@ -66,7 +72,7 @@ def threshold_rank(quantile: float, positions: int) -> int:
         raise UnitlensError(f"The quantile is {quantile}; it must lie between 0 and 1, such as 0.01.")
     rank = int(Fraction(Decimal(str(quantile))) * positions)
     if rank < 1:
-        raise UnitlensError(
+        raise TooFewPositionsError(
             f"There are only {positions} positions in all, fewer than the 1 / {quantile} = {1 / quantile:g} that a "
             f"quantile of {quantile} needs: use more images, a finer grid or a larger quantile."
         )

@@ -11,8 +11,10 @@ import unitlens as ul
 from tests.dissection.repeating.conftest import kinds
 from tests.dissection.repeating.test_measured_again import KEPT, told
 from tests.worlds.coloured import write_world
+from unitlens.comparison import audit_passes
 from unitlens.data.batches import Batches
 from unitlens.data.readers.annotated import AnnotatedFolder
+from unitlens.dissection.labelling import label_units
 from unitlens.models import loading
 
 pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
@@ -243,3 +245,25 @@ def test_an_audit_that_failed_for_what_may_be_well_next_time_is_made_anew(colour
         assert ("Only the counts of the run were checked" in said.err, AUDITED in said.err) == (True, False), said.err
     assert "Only the counts" not in coloured().err
     assert AUDITED in coloured("--store-limit", 1).err
+
+
+def test_an_audit_of_which_one_check_failed_is_made_anew(coloured, monkeypatch):
+    def full(stored, layer, settings, *rest, **how):
+        if settings.upsampling == "zeros":
+            raise ul.UnitlensError("The disk is full.")
+        return label_units(stored, layer, settings, *rest, **how)
+
+    note = "relu6 was not checked under other upsampling: The disk is full."
+    with monkeypatch.context() as patch:
+        patch.setattr(audit_passes, "label_units", full)
+        said = coloured()
+    assert (note in said.err, "half quantile" in said.out) == (True, True), said.err
+    said = coloured()
+    assert (AUDITED in said.err, "other upsampling" in said.out) == (False, True), said.err
+
+
+def test_an_audit_of_which_the_settings_do_not_allow_a_check_is_kept(coloured):
+    note = "relu6 was not checked under half quantile: There are only"
+    for kept in (False, True):
+        said = coloured(run=("--quantile", 0.00015))
+        assert (note in said.err, AUDITED in said.err) == (True, kept), said.err
