@@ -219,8 +219,16 @@ def test_given_networks_and_data_that_differ_are_errors(run, world):
         audit(run, colour_net(extra=5), world)
     with pytest.raises(ul.UnitlensError, match=r"or what is marked in them, are not those of the run \(their SHA-256"):
         audit(run, NET, ColourWorld(48, seed=1))
-    with pytest.raises(ul.UnitlensError, match=r"^noise=-1 must be a standard deviation, such as 0\.02, or 0"):
-        audit(run, noise=-1)
+
+
+@pytest.mark.parametrize("noise", [-1, np.nan, np.inf])
+def test_noise_that_is_no_standard_deviation_is_refused_before_anything_is_opened(monkeypatch, shell, noise):
+    monkeypatch.setattr("unitlens.comparison.auditing.open_run", None)
+    monkeypatch.setattr("unitlens.cli.audit.begin", None)
+    with pytest.raises(ul.UnitlensError, match=rf"^noise={noise} must be a standard deviation, such as 0\.02, or 0"):
+        audit("run", noise=noise)
+    said = shell("audit", "run", "--noise", noise)
+    assert (said.code, f"--noise {float(noise)} must be a standard deviation" in said.err) == (2, True), said.err
 
 
 @pytest.fixture

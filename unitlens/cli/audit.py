@@ -49,9 +49,11 @@ def audit(run: Path, **options: Any) -> None:
 
     An audit that is in the folder is replaced; where it is of the same question, it is kept.
     """
+    from unitlens.comparison.audit_passes import check_noise
     from unitlens.comparison.auditing import ShownImages
     from unitlens.dissection.result import open_run
 
+    check_noise(options["noise"])
     beginning = begin(run)
     out = options["out"] or run
     asked, dissection = RunOptions.take(options), open_run(run)

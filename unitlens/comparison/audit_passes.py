@@ -1,5 +1,6 @@
 """The two passes of an audit: over the images of the run, labelled with other settings, and over images with noise."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from unitlens.dissection.result import Dissection
 from unitlens.dissection.settings import Settings
 from unitlens.dissection.store.passes import StoredPass
 from unitlens.dissection.store.temporary import temporary_store
-from unitlens.errors import UnitlensError
+from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
 from unitlens.plurals import counted
 from unitlens.stats.thresholds import TooFewPositionsError
@@ -71,6 +72,18 @@ def with_noise(net: Network, *, noise: float = NOISE, seed: int = 0) -> Network:
     """Make a network that is given its images, or latents, with Gaussian noise of a standard deviation."""
     of_net = {field.name: getattr(net, field.name) for field in fields(Network)}
     return _NoisyNetwork(**of_net, noise=noise, generator=torch.Generator().manual_seed(seed))
+
+
+def check_noise(noise: float) -> None:
+    """Make sure that noise is a standard deviation, or 0 for none.
+
+    Raises
+    ------
+    UnitlensError
+        If it is not.
+    """
+    if not 0 <= noise < math.inf:
+        raise UnitlensError(f"{argument('noise', noise)} must be a standard deviation, such as {NOISE}, or 0 for none.")
 
 
 def run_passes(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from torch import nn
 
 from unitlens.comparison.audit_checks import LayerCheck, check_halves, unit_rows
-from unitlens.comparison.audit_passes import NOISE, run_passes
+from unitlens.comparison.audit_passes import NOISE, check_noise, run_passes
 from unitlens.comparison.audit_result import Audit
 from unitlens.comparison.columns import AUDIT_COLUMNS
 from unitlens.comparison.entries import Entry, open_entries
@@ -75,9 +75,9 @@ def audit(
     Raises
     ------
     UnitlensError
-        If there is no run, the network or data that were given are not those of the run, or opening them again would
-        run code that the run names, or download, and ``trust`` is not set; if groups are given, and network or images
-        cannot be opened.
+        If noise is no standard deviation; if there is no run, the network or data that were given are not those of the
+        run, or opening them again would run code that the run names, or download, and ``trust`` is not set; if groups
+        are given, and network or images cannot be opened.
 
     Examples
     --------
@@ -87,6 +87,7 @@ def audit(
     >>> ul.audit(run, net, data, noise=0).table()["check"].tolist()
     ['even folds', 'odd folds', 'half quantile', 'double quantile', 'other upsampling']
     """
+    check_noise(noise)  # before network and images are opened
     run = run if isinstance(run, Dissection) else open_run(run)
     shown = ShownImages.open(run, net, data, trust=trust, other_groups=groups is not None)
     resources = Resources(workers=workers, store_limit=store_limit, show=progress)
@@ -184,9 +185,7 @@ def audit_opened(
     seed: int,
     resources: Resources,
 ) -> Audited:
-    """Audit a run with what was opened for it; see `audit`."""
-    if noise < 0:
-        raise UnitlensError(f"{argument('noise', noise)} must be a standard deviation, such as {NOISE}, or 0 for none.")
+    """Audit a run with what was opened for it, and noise that was checked; see `audit`."""
     entries = {entry.layer: entry for entry in open_entries([run])}
     checks = [check for entry in entries.values() for check in check_halves(entry)] if groups is None else []
 
