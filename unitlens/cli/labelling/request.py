@@ -39,14 +39,19 @@ class LabelWork(NamedTuple):
     effects: bool
 
     @property
+    def uses_methods(self) -> bool:
+        """Whether any method names units by their activations."""
+        return any(one is not None for one in (self.formulas, self.ranges, self.words))
+
+    @property
     def makes_labels(self) -> bool:
         """Whether any label is made, or taken from elsewhere."""
-        return bool(self.given) or any(one is not None for one in (self.formulas, self.ranges, self.words))
+        return bool(self.given) or self.uses_methods
 
     @property
     def needs_activations(self) -> bool:
         """Whether anything is computed from activations."""
-        return self.measured or any(one is not None for one in (self.formulas, self.ranges, self.words))
+        return self.measured or self.uses_methods
 
 
 class Request(NamedTuple):
