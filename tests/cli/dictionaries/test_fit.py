@@ -53,3 +53,15 @@ def test_sentences(shell, run_folder, tmp_path, given, facts):
     (tmp_path / "there.safetensors").write_bytes(b"")
     said = shell("fit", *FIT, "--out", "there.safetensors", "--limit", 4, *given)
     assert facts in said.err
+
+
+def test_a_file_that_is_no_answer_is_refused_before_anything_is_opened(shell, tmp_path, monkeypatch):
+    monkeypatch.setattr("unitlens.cli.dictionaries.fit.begin", None)
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file.safetensors").write_bytes(b"")
+    for answers in ("none", ""):
+        monkeypatch.setenv("UNITLENS_ANSWERS", answers)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        for name in ("folder.safetensors", "file.safetensors"):
+            said = shell("fit", "bundled:scenes", "--out", name)
+            assert (said.code, f"{name} is there already: give another --out" in said.err) == (2, True), said.err

@@ -257,7 +257,8 @@ def test_what_changes_while_it_is_computed_is_not_remembered_and_packages_decide
     first.remember(tmp_path, skipped=["00.png"])
     assert first.answer() is None
     first.remember(tmp_path, skipped=(), said="much", warnings=["little"])
-    assert question().answer() == (tmp_path, "much", ("little",))
+    known = question().answer()
+    assert (known.folder, known.said, known.warnings) == (tmp_path, "much", ("little",))
     assert question(packages=["captum"]).key != first.key
     (tmp_path / "effects.images").mkdir()
     (tmp_path / "effects.images" / "0.png").write_text("2")

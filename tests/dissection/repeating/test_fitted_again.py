@@ -95,7 +95,11 @@ def test_a_dictionary_is_kept_where_it_is_what_was_asked_for(ask, tmp_path, monk
     changed = bytearray(file.read_bytes())
     changed[-1] ^= 1
     file.write_bytes(changed)
-    assert (ask(words).code, file.read_bytes()) == (2, changed)  # it is not what was fitted
+    with monkeypatch.context() as patch:
+        patch.setattr("unitlens.cli.dictionaries.fit.begin", None)  # nothing is opened
+        refused = ask(words)
+    assert (refused.code, "features.safetensors is there already" in refused.err) == (2, True), refused.err
+    assert file.read_bytes() == changed  # which is not what was fitted
     file.unlink()
     assert kept not in ask(words).err
     assert kept in ask(words).err

@@ -68,9 +68,12 @@ def fit(target: str, layer: str | None, out: Path, overwrite: bool, **options: A
     made over its images, or over those of --data. Features fit best the images that they were fitted to: dissect them
     on others.
     """
+    from unitlens.dissection.repeating.answers import is_answer
     from unitlens.models.dictionaries.dictionary import check_name
 
-    check_name(out)  # what cannot be written is refused before anything is computed
+    check_name(out)  # what cannot be written is refused before anything is opened
+    if not overwrite and not is_answer(out):
+        _check_free(out)
     beginning = begin(target)
     fitting = {name: options.pop(name) for name in ("method", "count", "positions", "steps")}
     fitting |= {"seed": options["seed"], "batch_size": options["batch_size"], "progress": not options["quiet"]}
@@ -83,8 +86,8 @@ def fit(target: str, layer: str | None, out: Path, overwrite: bool, **options: A
     kept = None if fitted_to is None else fitted_to.activations
 
     def measure(answer: Answer) -> None:
-        if out.exists() and not overwrite:
-            raise UnitlensError(f"{out} is there already: give another --out, or --overwrite to replace it.")
+        if not overwrite:
+            _check_free(out)
         found = _fit_kept(run, layers, fitting) if source is None else _fit(source, options["strict"], fitting)
         found.save(out)
         answer.say(f"{found.count} features of {found.fitted_to.layer}, {found.kind}")
@@ -100,6 +103,12 @@ def fit(target: str, layer: str | None, out: Path, overwrite: bool, **options: A
         packages=("scikit-learn",),
     )
     keep_or_measure(asked, measure)
+
+
+def _check_free(out: Path) -> None:
+    """Make sure that no file is there."""
+    if out.exists():
+        raise UnitlensError(f"{out} is there already: give another --out, or --overwrite to replace it.")
 
 
 def _fit_kept(run: Any, layers: tuple[str, ...], fitting: dict[str, Any]) -> Any:

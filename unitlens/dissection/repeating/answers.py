@@ -44,12 +44,14 @@ _HUBS = ("timm:", "hf:")
 
 
 class KnownAnswer(NamedTuple):
-    """An answer that is there.
+    """An answer that was remembered.
 
     Attributes
     ----------
     folder : Path
         Of the run, or of what was measured.
+    files : mapping of str to str
+        SHA-256 of its files there, by their names.
     said : str
         What whoever asked for it was told of it.
     warnings : tuple of str
@@ -57,8 +59,18 @@ class KnownAnswer(NamedTuple):
     """
 
     folder: Path
+    files: Mapping[str, str]
     said: str
     warnings: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Read a file of the cache; None where it is not there, or holds no answer."""
+        try:
+            saved = read_json(path)
+            return cls(Path(saved["run"]), dict(saved["files"]), str(saved["said"]), tuple(map(str, saved["warnings"])))
+        except (UnitlensError, OSError, KeyError, TypeError, ValueError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -130,7 +142,7 @@ class Question:
             sets that are code, segmenters without a fingerprint, files that have changed just now.
         """
         structure = "" if net is None else _structure(net)
-        if os.environ.get(NEVER) == "none" or structure is None:
+        if _is_off() or structure is None:
             return None
 
         def key_now() -> str | None:
@@ -159,17 +171,16 @@ class Question:
     @property
     def file(self) -> Path:
         """In the user's cache."""
-        return cache_folder("answers") / f"{self.key}.json"
+        return _cache() / f"{self.key}.json"
 
     def answer(self) -> KnownAnswer | None:
         """The answer, if its files are still what they were."""
+        known = KnownAnswer.read(self.file)
         try:
-            saved = read_json(self.file)
-            folder, files = Path(saved["run"]), saved["files"]
-            known = KnownAnswer(folder, str(saved["said"]), tuple(map(str, saved["warnings"])))
-            return known if files and files == file_hashes(folder, self.files) else None
-        except (UnitlensError, OSError, KeyError, TypeError, ValueError):
+            same = known is not None and known.files and known.files == file_hashes(known.folder, self.files)
+        except (OSError, ValueError):
             return None
+        return known if same else None
 
     def answering_run(self) -> tuple[Path, Dissection] | None:
         """The run that has the answer and its folder, if it is still there as it was written."""
@@ -199,6 +210,30 @@ class Question:
             make_folder(self.file.parent)
             entry = {"run": str(folder.resolve()), "files": files, "said": said, "warnings": list(warnings)}
             write_whole(self.file, json_text(entry))
+
+
+def is_answer(file: Path) -> bool:
+    """Whether a file is, as it is, all of the answer to any question that was asked before.
+
+    It looks through all that was remembered, which takes less time than to open a network and its images.
+    """
+    if _is_off():
+        return False
+    try:
+        folder, files = file.parent.resolve(), {file.name: file_sha256(file)}
+    except OSError:  # it is not there, a folder, or cannot be read
+        return False
+    remembered = (KnownAnswer.read(path) for path in _cache().glob("*.json"))
+    return any(known is not None and (known.folder, known.files) == (folder, files) for known in remembered)
+
+
+def _is_off() -> bool:
+    """Whether the environment switches off that questions are answered from earlier runs."""
+    return os.environ.get(NEVER) == "none"
+
+
+def _cache() -> Path:
+    return cache_folder("answers")
 
 
 def _structure(net: Network) -> str | None:
