@@ -1,5 +1,7 @@
 """Which images are read, and what becomes of one that cannot be."""
 
+import re
+import warnings
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -10,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unitlens as ul
+from tests.cli.test_ablate import name_classes
+from tests.worlds.coloured import write_world
 from unitlens.data.batches import Batches
 from unitlens.data.colors import Colors
 from unitlens.data.concepts import DataDescription, Example, described
@@ -180,3 +184,41 @@ def test_a_description_reads_every_optional_member():
 def test_settings_out_of_their_range_are_refused(setting, value):
     with pytest.raises(ul.UnitlensError, match=f"{setting}={value} "):
         Reading(**{setting: value})
+
+
+FEW = {"method": "topk:2", "count": 4, "steps": 2, "positions": 200}
+SHORT = {"evidence": False, "exemplars": 0, "quantile": 0.1}
+LOOPS = {
+    "dissect": lambda net, data: ul.dissect(net, "relu6", data, **SHORT),
+    "class_centroids": ul.class_centroids,
+    "nearest_neighbours": lambda net, data: ul.nearest_neighbours(net, data, k=2),
+    "fit_features": lambda net, data: ul.fit_features(net, "relu6", data, **FEW),
+    "reconstruction": lambda net, data: ul.reconstruction(net, "relu6", data, basis=torch.eye(4, 128)),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_all_that_look_at_images_warn_alike_of_those_that_cannot_be_read(tmp_path, name):
+    world, net = name_classes(write_world(tmp_path / "world", images=12), images=12), ul.load("bundled:scenes")
+    image = world / "images" / "03.png"
+    readable = image.read_bytes()
+    image.write_bytes(b"")
+    with pytest.warns(ul.UnitlensWarning) as warned:
+        LOOPS[name](net, ul.annotated(world))
+    (sentence,) = [one for one in warned if "left out" in str(one.message)]
+    assert re.match(r"1 file was left out, such as 03\.png: .*[^.]\.$", str(sentence.message))
+    image.write_bytes(readable)
+    with warnings.catch_warnings(record=True) as warned:
+        LOOPS[name](net, ul.annotated(world))
+    assert not [one for one in warned if "left out" in str(one.message)]
+
+
+def test_a_dictionary_of_a_run_warns_once_of_each_image_that_cannot_be_read(tmp_path):
+    world, net = write_world(tmp_path / "world", images=12), ul.load("bundled:scenes")
+    for number in (3, 7):
+        (world / "images" / f"{number:02}.png").write_bytes(b"")
+    with pytest.warns(ul.UnitlensWarning, match=r"2 files were left out, such as 03\.png"):
+        run = LOOPS["dissect"](net, world)
+    with pytest.warns(ul.UnitlensWarning, match=r"2 files were left out, such as 03\.png") as warned:
+        ul.fit_features(run, "relu6", world, net=net, **FEW)
+    assert {one.filename for one in warned} == {__file__}

@@ -17,7 +17,7 @@ from unitlens.data.decoded.images import DecodedImages, DecodedWriter
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.pixels.layout import moved_last
 from unitlens.data.preparing import Failure, Prepare, Prepared, PreparedLatent, PrepareLatent, data_digest, see
-from unitlens.data.reading import Reading, Unread, chosen_images, image_name, note_unread
+from unitlens.data.reading import Reading, Unread, chosen_images, image_name, left_out_notes, note_unread
 from unitlens.data.workers import in_batches
 from unitlens.errors import UnitlensError, argument, spelled
 from unitlens.models.layers import display_shape
@@ -355,12 +355,7 @@ def reading_notes(record: ImageRecord, classes: Iterable[Class | None] | None, *
     limited : bool
         Whether a limit took the images.
     """
-    notes = []
-    if record.unread:
-        first = record.unread[0]
-        files = "1 file was" if len(record.unread) == 1 else f"{len(record.unread)} files were"
-        notes.append(f"{files} left out, such as {first.image}: {first.reason}.")
-    return notes + (_missing_classes(classes or (), record) if limited else [])
+    return left_out_notes(record.unread) + (_missing_classes(classes or (), record) if limited else [])
 
 
 def _missing_classes(classes: Iterable[Class | None], record: ImageRecord) -> list[str]:

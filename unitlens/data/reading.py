@@ -1,5 +1,6 @@
 """How images are read: the settings, which images are taken, and what a data set gives for one of them."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +14,7 @@ from unitlens.data.concepts import Concept, Data, DataDescription, EncodedData, 
 from unitlens.data.images import Encoded, size_of, unreadable
 from unitlens.data.pixels.files import UnreadableError
 from unitlens.data.workers import in_batches
-from unitlens.errors import UnitlensError, argument
+from unitlens.errors import UnitlensError, UnitlensWarning, argument
 from unitlens.models.bands.limits import MOST_BANDS
 
 
@@ -54,6 +55,23 @@ def note_unread(unread: Iterable[Unread]) -> list[Unread]:
     if noted is not None:
         noted += listed
     return listed
+
+
+def left_out_notes(unread: Sequence[Unread]) -> list[str]:
+    """Say in a sentence how many files were left out, and why the first was; nothing where none was."""
+    if not unread:
+        return []
+    files = "1 file was" if len(unread) == 1 else f"{len(unread)} files were"
+    return [f"{files} left out, such as {unread[0].image}: {unread[0].reason}."]
+
+
+@contextmanager
+def warning_of_unread() -> Iterator[None]:
+    """Warn of images that are left out inside of the ``with``, for functions whose results do not say so."""
+    with noting_unread() as unread:
+        yield
+    for note in left_out_notes(list(dict.fromkeys(unread))):  # a pass that is stored and read again notes them twice
+        warnings.warn(note, UnitlensWarning, stacklevel=4)
 
 
 class Part(NamedTuple):

@@ -11,7 +11,7 @@ from torch.nn import functional
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Data, described
 from unitlens.data.inmemory.dataset import as_data
-from unitlens.data.reading import Reading
+from unitlens.data.reading import Reading, warning_of_unread
 from unitlens.errors import UnitlensError
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
@@ -53,6 +53,11 @@ def class_centroids(
     UnitlensError
         If no image has a class, or the network does not return a vector of each image.
 
+    Warns
+    -----
+    UnitlensWarning
+        If images could not be read, and are left out.
+
     Examples
     --------
     >>> import unitlens as ul
@@ -65,9 +70,10 @@ def class_centroids(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     data = as_data(data)
-    for _, vector, class_ in image_vectors(net, data, reading):
-        sums[class_] = sums.get(class_, torch.zeros_like(vector)) + vector
-        counts[class_] = counts.get(class_, 0) + 1
+    with warning_of_unread():
+        for _, vector, class_ in image_vectors(net, data, reading):
+            sums[class_] = sums.get(class_, torch.zeros_like(vector)) + vector
+            counts[class_] = counts.get(class_, 0) + 1
     if not sums:
         raise UnitlensError("No image has a class, so that there is nothing to take the mean of: give some that do.")
     return {name: (sums[name] / counts[name]).float() for name in in_order(sums, data)}

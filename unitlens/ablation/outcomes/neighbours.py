@@ -8,7 +8,7 @@ import torch
 from unitlens.ablation.outcomes.centroids import image_vectors, in_order
 from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
-from unitlens.data.reading import Reading
+from unitlens.data.reading import Reading, warning_of_unread
 from unitlens.errors import UnitlensError, argument
 from unitlens.models.network import Network
 from unitlens.models.units.encoders import NearestNeighbours
@@ -65,6 +65,11 @@ def nearest_neighbours(
         If fewer than k images or than two classes are there, the network does not return a vector of each image, or k
         or the temperature is out of range.
 
+    Warns
+    -----
+    UnitlensWarning
+        If images could not be read, and are left out.
+
     References
     ----------
     Wu et al., "Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018. Caron et al.,
@@ -83,7 +88,8 @@ def nearest_neighbours(
         raise UnitlensError(f"temperature is {temperature}; it is a number from 0.005, such as 0.07.")
     data = as_data(data)
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
-    found = list(image_vectors(net, data, reading))
+    with warning_of_unread():
+        found = list(image_vectors(net, data, reading))
     names = in_order({one.class_ for one in found}, data)
     if len(names) < 2:
         raise UnitlensError(

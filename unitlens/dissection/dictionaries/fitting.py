@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unitlens.data.batches import Batches
 from unitlens.data.concepts import Data
 from unitlens.data.inmemory.dataset import as_data
-from unitlens.data.reading import Reading, chosen_images, spread
+from unitlens.data.reading import Reading, chosen_images, spread, warning_of_unread
 from unitlens.dissection.dictionaries.autoencoder import train_autoencoder
 from unitlens.dissection.result import Dissection
 from unitlens.dissection.store.layers import LayerMaps
@@ -96,18 +96,19 @@ def fit_features(
     Warns
     -----
     UnitlensWarning
-        If NMF did not converge.
+        If NMF did not converge, or images could not be read, and are left out.
     """
     kind = _method(method)
     if positions < 1:
         raise UnitlensError(f"{argument('positions', positions)} must be 1 or more.")
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, strict=strict, progress=progress)
-    if isinstance(source, Dissection):
-        network = str(source.info["network"]["sha256"])
-        seen = _positions_of_run(source, layer, net, data, reading, most=positions)
-    else:
-        _check_network(source, net, data)
-        network, seen = source.fingerprint(), _positions(source, layer, as_data(data), reading, most=positions)
+    with warning_of_unread():
+        if isinstance(source, Dissection):
+            network = str(source.info["network"]["sha256"])
+            seen = _positions_of_run(source, layer, net, data, reading, most=positions)
+        else:
+            _check_network(source, net, data)
+            network, seen = source.fingerprint(), _positions(source, layer, as_data(data), reading, most=positions)
     _check(seen, kind, count, layer)
     return replace(_fitted(seen, kind, count, steps=steps, seed=seed), fitted_to=FittedTo(layer, network))
 

@@ -13,7 +13,7 @@ from unitlens.data.batches import Batch, Batches
 from unitlens.data.classes import join_classes
 from unitlens.data.concepts import Data, described
 from unitlens.data.inmemory.dataset import as_data
-from unitlens.data.reading import Reading
+from unitlens.data.reading import Reading, warning_of_unread
 from unitlens.dissection.dictionaries.result import Reconstruction
 from unitlens.dissection.settings import BasisRecord
 from unitlens.models.bases import BasisLike, Coding, as_basis
@@ -61,12 +61,17 @@ def reconstruction(
     ------
     UnitlensError
         If there is no such layer, or the basis is of another number of units.
+
+    Warns
+    -----
+    UnitlensWarning
+        If images could not be read, and are left out.
     """
     data, coding = as_data(data), as_basis(basis)
     reading = Reading(batch_size=batch_size, workers=workers, limit=limit, seed=seed, progress=progress)
     batches = Batches(data, net.preprocessing, reading, task="reconstructing")
     sums, predicted = _Sums(), list[_Predicted]()
-    with evaluating(net.model):
+    with evaluating(net.model), warning_of_unread():
         for batch in batches:
             predicted.append(_reconstruct(net, layer, batch, coding, sums))
     accuracy = _accuracy(net, data, predicted)
