@@ -49,6 +49,11 @@ LOOKS = {
     "nonzero": lambda x: len((x > MANY).nonzero()) > 0,
     "where": lambda x: len(torch.where(x > MANY)[0]) > 0,
     "masked_select": lambda x: len(x.masked_select(x > MANY)) > 0,
+    "bincount": lambda x: len(torch.bincount((x > MANY).long().flatten())) > 1,
+    "repeat_interleave": lambda x: len(x.flatten().repeat_interleave((x > MANY).long().flatten())) > 0,
+    "mask": lambda x: len(x[x > MANY]) > 0,
+    "mask of rows": lambda x: len(x[(x > MANY).any((1, 2, 3)), 0]) > 0,
+    "unique_consecutive": lambda x: len(torch.unique_consecutive(x > MANY)) > 1,
     "unique": lambda x: len(torch.unique(x > MANY)) > 1,
 }
 
@@ -73,6 +78,74 @@ def test_a_layer_that_is_called_again_in_a_later_batch_gets_the_sentence_of_a_wh
             assert read(images(1)).maps["conv"].max() == 0.5
         with pytest.raises(ul.UnitlensError, match=r"conv is called 2 times in one pass; choose one call: conv\[0\]"):
             read(images(3 * MANY))
+
+
+class Attending(nn.Module):
+    """PyTorch computes attention in one go where nobody watches, with other rounding."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, dim_feedforward=32, batch_first=True)
+        self.patches, self.encoder = nn.Conv2d(3, 16, 2, stride=2), nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.head(self.encoder(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:.*nested_tensor")
+@pytest.mark.parametrize("tap", ["output", "after_inplace"])
+def test_the_first_batch_is_computed_like_all_others(tap):
+    torch.manual_seed(0)
+    model = Attending().eval()
+    run = EndingPasses(model, ["encoder.layers.1"], tap=tap)
+    batch = torch.randn(8, 3, 16, 16)
+    with ul.evaluating(model):
+        first, second = (run(batch)[0]["encoder.layers.1"].clone() for _ in range(2))
+    assert run.whole is False
+    assert torch.equal(first, second)
+
+
+class Writing(nn.Sequential):
+    """Writes to what it is given."""
+
+    def forward(self, x):
+        return super().forward(x.mul_(2))
+
+
+def test_what_is_given_is_written_to_by_the_passes_alone():
+    model = Writing(nn.Conv2d(3, 2, 1), nn.Flatten()).eval()
+    run, batch = EndingPasses(model, ["0"]), images(1)
+    with ul.evaluating(model):
+        run(batch)
+    assert torch.equal(batch, 2 * images(1))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("tap", ["output", "after_inplace"])
+def test_scripted_parts_behind_the_layer_are_no_obstacle(tap):
+    class Part(nn.Module):
+        def forward(self, x):
+            return x.flatten(1) if bool(x.max() > MANY) else x.flatten(1) * 2
+
+    net = net_of(nn.Sequential(nn.Conv2d(3, 2, 1), torch.jit.script(Part())))
+    read = reader(net, Readout(("0",), tap), outputs=False)
+    with ul.evaluating(net.model):
+        assert torch.equal(*(read(images(1)).maps["0"].clone() for _ in range(2)))
+
+
+def test_a_network_that_cannot_be_watched_gets_whole_passes():
+    class Single(nn.Sequential):
+        def forward(self, x):
+            assert len(x) > 1
+            return super().forward(x)
+
+    model = Single(nn.Conv2d(3, 2, 1), nn.Flatten()).eval()
+    run = EndingPasses(model, ["0"])
+    with ul.evaluating(model):
+        assert [run(images(1))[1] is None for _ in range(2)] == [False, False]
+    assert run.whole
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 class Guarded(nn.Module):

@@ -13,6 +13,10 @@ from unitlens.models.activations import Readout, reader
 from unitlens.models.fast.ending import EndingPasses
 
 
+WHOLE = 2
+"""Whole passes: the first one, and one that is watched for decisions."""
+
+
 class Counting(nn.Module):
     """Counts its calls where no network looks for it."""
 
@@ -100,7 +104,7 @@ def test_what_is_read_is_what_a_whole_pass_gives_and_what_lies_behind_is_not_com
     branching.model.behind.seen.calls = 0
     before = state_of(branching.model)
     assert_equal(maps(branching, layers, tap, outputs=False), whole)
-    assert branching.model.behind.seen.calls == 1
+    assert branching.model.behind.seen.calls == WHOLE
     assert_as_before(before, state_of(branching.model))
 
 
@@ -131,7 +135,7 @@ def test_memory_that_is_written_to_at_the_very_end_is_read_at_the_very_end():
     assert net.model.behind.seen.calls == 8
     net.model.behind.seen.calls = 0
     maps(net, ["conv"], "output", outputs=False)
-    assert net.model.behind.seen.calls == 1
+    assert net.model.behind.seen.calls == WHOLE
 
 
 @pytest.mark.parametrize("layer", ["unused", "relu", "pair", "stem[1]"])
@@ -218,7 +222,7 @@ def test_what_a_network_changed_for_the_pass_is_put_back_where_the_pass_ends_bef
         for images in batches():
             read(images)
             assert "forward" not in vars(net.model[0])
-    assert net.model[1].seen.calls == 2  # in its first pass it filled a cache, so that the second one was whole as well
+    assert net.model[1].seen.calls == WHOLE + 1  # in its first pass it filled a cache, so that the second one counted
 
 
 def test_hooks_of_ones_own_get_every_pass_as_a_whole(branching):
@@ -241,7 +245,7 @@ def test_a_network_that_catches_its_errors_is_left_all_the_same():
 
     net = net_of(Catching(nn.Conv2d(3, 2, 1), Counting()))
     maps(net, ["0"], "output", outputs=False)
-    assert net.model[1].seen.calls == 1
+    assert net.model[1].seen.calls == WHOLE
 
 
 def test_an_error_of_the_network_is_passed_on():

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, jit, nn
 
 from unitlens.errors import UnitlensError
-from unitlens.models.fast.deciding import watched_decisions
+from unitlens.models.fast.deciding import may_call_again
 from unitlens.models.hooks import Recording, Tap, attached, record
 from unitlens.models.layers import find_layers, uncompiled
 
@@ -82,16 +82,11 @@ class EndingPasses:
         def returned(recording: Recording) -> None:
             self._note_writes(recording, last)
 
-        with (
-            record(self._model, self._layers, tap=self._tap) as recording,
-            self._watched(recording, returned),
-            watched_decisions(uncompiled(self._model), list(self._calls)) as decisions,
-        ):
+        with record(self._model, self._layers, tap=self._tap) as recording, self._watched(recording, returned):
             outputs = self._model(inputs)
         self._trials += 1
-        may_end = not (before.hooked or decisions.made)
-        if may_end and before.unchanged() and self._is_settled(recording, last):
-            self.whole = False
+        if not before.hooked and before.unchanged() and self._is_settled(recording, last):
+            self.whole = may_call_again(self._model, list(self._calls), inputs[:1])
         elif self._trials == TRIALS:
             self.whole = True
         return recording, outputs
@@ -125,8 +120,10 @@ class EndingPasses:
             if all(calls[module] >= needed for module, needed in self._calls.items()):
                 returned(recording)
 
-        before = [] if self._tap == "output" else list(uncompiled(self._model).modules())
-        handles = [module.register_forward_pre_hook(check) for module in before]
+        later = [] if self._tap == "output" else uncompiled(self._model).modules()
+        handles = [
+            module.register_forward_pre_hook(check) for module in later if not isinstance(module, jit.ScriptModule)
+        ]
         try:
             with attached(self._model, [(module, count) for module in calls], before=_nothing, after=_nothing):
                 yield
