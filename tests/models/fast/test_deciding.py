@@ -126,7 +126,7 @@ def test_what_is_given_is_written_to_by_the_passes_alone():
 def test_scripted_parts_behind_the_layer_are_no_obstacle(tap):
     class Part(nn.Module):
         def forward(self, x):
-            return x.flatten(1) if bool(x.max() > MANY) else x.flatten(1) * 2
+            return x.flatten(1) if bool(x.max() > 100) else x.flatten(1) * 2
 
     net = net_of(nn.Sequential(nn.Conv2d(3, 2, 1), torch.jit.script(Part())))
     read = reader(net, Readout(("0",), tap), outputs=False)
