@@ -1,10 +1,12 @@
 """Files without names under TMPDIR: what waits there takes no memory, and is gone with the process, however it ends."""
 
+import errno
 import mmap
 import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +26,7 @@ class NamelessFile:
     """A file that has no name, written and read at any place."""
 
     def __init__(self) -> None:
-        with _room(), tempfile.TemporaryFile(prefix="unitlens-", buffering=0) as file:
+        with _in_words(), tempfile.TemporaryFile(prefix="unitlens-", buffering=0) as file:
             self.descriptor = os.dup(file.fileno())
         weakref.finalize(self, os.close, self.descriptor)
 
@@ -37,7 +39,7 @@ class NamelessFile:
             If the disk is full.
         """
         written = 0
-        with _room(), memoryview(content) as left:
+        with _in_words(), memoryview(content) as left:
             while written < len(left):
                 written += os.pwrite(self.descriptor, left[written:], place + written)
 
@@ -50,18 +52,19 @@ class NamelessFile:
         return content
 
 
-class _room:  # reads as what it is
-    """Turn what the system refuses into a sentence."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, OSError):
-            raise UnitlensError(
-                f"What waits to be read again could not be written under {tempfile.gettempdir()} ({error.strerror}): "
-                "free some disk, or use another one by setting TMPDIR."
-            ) from None
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Say in a sentence why the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "free some disk, or use another one by setting TMPDIR"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = "allow more open files (`ulimit -n`)"
+        raise UnitlensError(
+            f"What waits to be read again could not be written under {tempfile.gettempdir()} ({error.strerror}): "
+            f"{remedy}."
+        ) from None
 
 
 class WaitingRows:
@@ -134,7 +137,8 @@ class WaitingRows:
 
     def _map(self) -> mmap.mmap:
         if self._mapped is None:
-            self._mapped = mmap.mmap(self._file.descriptor, self.count * self._row_bytes, access=mmap.ACCESS_READ)
+            with _in_words():
+                self._mapped = mmap.mmap(self._file.descriptor, self.count * self._row_bytes, access=mmap.ACCESS_READ)
         return self._mapped
 
     def _let_go(self, first: int, stop: int) -> None:

@@ -5,13 +5,13 @@ from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, MutableMapping, Sequence
-from itertools import compress, islice, pairwise
+from itertools import compress, pairwise
 from typing import Generic, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from unitlens.nameless import NamelessFile, WaitingRows
+from unitlens.nameless import NamelessFile
 
 Value = TypeVar("Value")
 
@@ -19,10 +19,7 @@ IN_MEMORY = 1 << 16
 """Bytes of a list that stay in memory; those before them are in a file."""
 
 _MANY = 4096
-"""So many texts at least are told apart by a set, before what is known of them is put into a file."""
-
-_PAGE, _MOST_PAGES = 512, 256
-"""Numbers that are read to find one among them, and pages that are joined with others at a time."""
+"""So many texts at least are told apart by a set, before what is known of them is packed."""
 
 _AT_ONCE = 1024
 """Values that are made together where all are asked for."""
@@ -345,7 +342,7 @@ class ChoiceOf(MutableMapping[str, Value]):
 
 
 class Known:
-    """Tells texts that were added before; of what is known of them, hardly anything is in memory.
+    """Tells texts that were added before, in about 8 bytes each.
 
     Texts are told apart by 64 bits, the same for the same text in this process: who is told that a text is known, looks
     for it.
@@ -359,63 +356,24 @@ class Known:
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._recent: set[int] = set()
-        self._filed = _RisingNumbers()
-        given = iter(texts)
-        while some := list(islice(given, _MANY)):
-            self.add(some)
+        self._packed = np.empty(0, np.int64)
+        self.add(list(texts))
 
     def add(self, texts: Sequence[str]) -> list[str]:
         """Add texts; return those that seem to be known, also from before in the same sequence."""
         if not texts:
             return []
         hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
+        place = np.searchsorted(self._packed, hashes)
+        packed = place < len(self._packed)
+        packed[packed] = self._packed[place[packed]] == hashes[packed]
         known = []
-        for text, number, seen in zip(texts, hashes.tolist(), self._filed.having(hashes).tolist(), strict=True):
+        for text, number, seen in zip(texts, hashes.tolist(), packed.tolist(), strict=True):
             if seen or number in self._recent:
                 known.append(text)
             self._recent.add(number)
-        if len(self._recent) > max(_MANY, self._filed.count // _MOST_PAGES):
-            self._filed = self._filed.joined(np.sort(np.fromiter(self._recent, np.int64, len(self._recent))))
+        if len(self._recent) > max(_MANY, len(self._packed) // 8):
+            recent = np.sort(np.fromiter(self._recent, np.int64, len(self._recent)))
             self._recent.clear()
+            self._packed = np.insert(self._packed, np.searchsorted(self._packed, recent), recent)
         return known
-
-
-class _RisingNumbers:
-    """Numbers of 64 bits that rise, in pages of a file; of each page the first one is in memory."""
-
-    def __init__(self) -> None:
-        self._pages, self._firsts = WaitingRows((_PAGE,), np.int64), array("q")
-
-    @property
-    def count(self) -> int:
-        """How many there are, or a few more."""
-        return self._pages.count * _PAGE
-
-    def having(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which of some numbers are there."""
-        if not self._firsts:
-            return np.zeros(len(numbers), bool)
-        page = np.searchsorted(np.frombuffer(self._firsts, np.int64), numbers, side="right") - 1
-        of_page = self._pages.read(np.maximum(page, 0), np.int64)
-        there: npt.NDArray[np.bool_] = (of_page == numbers[:, None]).any(1)
-        return there
-
-    def joined(self, others: npt.NDArray[np.int64]) -> "_RisingNumbers":
-        """These and others that rise."""
-        out, rest, place = _RisingNumbers(), np.empty(0, np.int64), 0
-        for first in range(0, self._pages.count, _MOST_PAGES):
-            some = self._pages.read(range(first, min(first + _MOST_PAGES, self._pages.count)), np.int64).ravel()
-            stop = int(np.searchsorted(others, some[-1], side="right"))
-            rest = out._add(np.concatenate([rest, np.union1d(some, others[place:stop])]))
-            place = stop
-        rest = out._add(np.concatenate([rest, others[place:]]))
-        if len(rest):  # the last page is filled up
-            out._add(np.concatenate([rest, rest[-1:].repeat(_PAGE - len(rest))]))
-        return out
-
-    def _add(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Add whole pages; return the rest."""
-        pages = numbers[: len(numbers) // _PAGE * _PAGE].reshape(-1, _PAGE)
-        self._pages.append(pages)
-        self._firsts.extend(pages[:, 0].tolist())
-        return numbers[pages.size :]

@@ -1,6 +1,7 @@
 """Rows in files without names are read in any order, are sorted bucket by bucket, and take hardly any memory."""
 
 import errno
+import mmap
 import os
 import re
 import sys
@@ -63,6 +64,17 @@ def test_a_full_disk_is_a_sentence(monkeypatch):
         with pytest.raises(UnitlensError, match=r"could not be written under .*No space left.*free some disk.*TMPDIR"):
             write()
     assert rows.count == 0
+
+
+def test_too_many_open_files_are_a_sentence(monkeypatch):
+    def no_more(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    rows = WaitingRows((), np.int32)
+    rows.append(np.arange(3, dtype=np.int32))
+    monkeypatch.setattr(mmap, "mmap", no_more)
+    with pytest.raises(UnitlensError, match=r"Too many open files\): allow more open files \(`ulimit -n`\)\."):
+        rows.read([0], np.int64)
 
 
 def test_files_are_closed_with_what_reads_them():

@@ -86,8 +86,7 @@ def test_hashes_are_of_one_size():
 @given(st.lists(st.lists(st.text(max_size=2), max_size=5), max_size=20))
 def test_known_texts_are_those_that_came_before(batches):
     with pytest.MonkeyPatch.context() as patch:
-        for name, small in (("_MANY", 4), ("_PAGE", 3), ("_MOST_PAGES", 2)):
-            patch.setattr(packed, name, small)
+        patch.setattr(packed, "_MANY", 4)
         known, before = Known(), []
         for texts in batches:
             new = known.add(texts)
@@ -95,10 +94,11 @@ def test_known_texts_are_those_that_came_before(batches):
             before += texts
 
 
-def test_known_texts_take_hardly_any_memory():
+def test_known_texts_take_eight_bytes_each():
     known = Known(map(str, range(60_000)))
     assert known.add(["59999", "no", "0"]) == ["59999", "0"]
-    assert len(known._recent) + len(known._filed._firsts) < 5000
+    assert known._packed.nbytes <= 8 * 60_000
+    assert len(known._recent) <= 60_000 / 8
 
 
 @given(st.data())

@@ -1,6 +1,7 @@
 """Images that are copies, or nearly: a small perceptual fingerprint of each, and the groups that they form."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -234,7 +235,7 @@ def _near_pairs(prints: Hashes, group: Numbers) -> Numbers:
     found: list[Numbers] = [np.zeros((0, 2), np.int32)]
     stretches = COUNT // _width(len(group))
     for part in range(_BITS // 16):
-        dealt = Buckets(lambda: _firsts(prints, group), lambda rows, byte=2 * part + 1: rows["print"][:, byte])  # type: ignore[misc]
+        dealt = Buckets(partial(_firsts, prints, group), partial(_byte, 2 * part + 1))
         for number in range(stretches):
             give_back_freed_memory()  # what arrays of many sizes leave free adds up
             stretch = _Stretch.of(dealt, part, number, stretches)
@@ -245,6 +246,12 @@ def _near_pairs(prints: Hashes, group: Numbers) -> Numbers:
                     beside = stretch if other == number else _Stretch.of(dealt, part, other, stretches)
                     found += [pairs[_alike(prints, pairs)] for pairs in stretch.near(beside, flipped)]
     return np.concatenate(found)
+
+
+def _byte(number: int, rows: npt.NDArray[np.void]) -> Bytes:
+    """One byte of each fingerprint."""
+    byte: Bytes = rows["print"][:, number]
+    return byte
 
 
 def _firsts(prints: Hashes, group: Numbers) -> Iterator[npt.NDArray[np.void]]:

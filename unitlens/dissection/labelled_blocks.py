@@ -143,7 +143,7 @@ def _presence_accuracy(stored: StoredPass, layer: LayerMaps, units: slice, chose
     """Balanced accuracy of each unit's peak as a test of whether an image contains its concept, (U,)."""
     columns, presence = stored.labels.columns, stored.labels.presence
     images, even = range(stored.images), stored.folds % 2 == 0
-    accuracy, peaks = np.full(len(chosen), np.nan), layer.peaks_by_unit(units)
+    accuracy, peaks = np.full(len(chosen), np.nan), layer.peaks_by_unit(range(units.start, units.stop))
     for concept in np.unique(chosen).tolist():
         left_out = 1 + len(columns.concepts) + int(columns.category_of[concept])
         judged = presence.read(images, slice(left_out, left_out + 1))[:, 0] == 0

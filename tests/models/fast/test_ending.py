@@ -12,7 +12,6 @@ from tests.models.hooks.hooked import Net, assert_as_before, state_of
 from unitlens.models.activations import Readout, reader
 from unitlens.models.fast.ending import EndingPasses
 
-
 WHOLE = 2
 """Whole passes: the first one, and one that is watched for decisions."""
 

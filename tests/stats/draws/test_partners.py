@@ -166,3 +166,7 @@ def test_in_time_order_labels_move_by_at_least_the_size_of_a_group(count, size, 
         moved = (time[draw] - time) % count
         assert (moved == moved[0]).all()
         assert apart <= moved[0] <= count - apart
+
+
+def test_no_images_have_no_draws():
+    assert len(choose_partners([], [], draws=3, seed=0)) == 0

@@ -1,5 +1,6 @@
 """The activations of a layer over all images: maps at the size of the layer's own grid, and what they come to."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -182,9 +183,9 @@ class LayerMaps:
         height, width = self.maps.shape[1:] if raw else grid
         return height * width
 
-    def peaks_by_unit(self, units: slice | None = None) -> PeaksByUnit:
-        """Peaks of all images, unit by unit: of some units, or of all."""
-        return PeaksByUnit(self.peaks, slice(0, self.units) if units is None else units)
+    def peaks_by_unit(self, units: Iterable[int]) -> PeaksByUnit:
+        """Peaks of all images, unit by unit, of some units."""
+        return PeaksByUnit(self.peaks, units)
 
     @classmethod
     def start(cls, name: str, maps: Tensor, grid: tuple[int, int], store: Store) -> "LayerMaps":

@@ -1,5 +1,7 @@
 """The peaks of units, unit by unit: they are stored image by image."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,20 +21,27 @@ class PeaksByUnit:
     ----------
     peaks : Rows
         (N, U) float32.
-    units : slice
-        With a start and a stop.
+    units : iterable of int
+        Those that will be asked for.
     """
 
-    def __init__(self, peaks: Rows, units: slice) -> None:
-        self._first, self._images, self._file = int(units.start), peaks.count, NamelessFile()
-        for block in in_blocks(self._images, _AT_ONCE // max(units.stop - units.start, 1)):
-            by_unit = np.ascontiguousarray(peaks.read(range(block.start, block.stop), units).T, np.float32)
-            for unit, of_unit in enumerate(by_unit, units.start):
-                self._file.write(of_unit.view(np.uint8).data, self._place(unit) + block.start * _BYTES)
+    def __init__(self, peaks: Rows, units: Iterable[int]) -> None:
+        chosen = sorted(set(units))
+        self._place = {unit: place for place, unit in enumerate(chosen)}
+        self._images, self._file = peaks.count, NamelessFile()
+        if not chosen:
+            return
+        between = slice(chosen[0], chosen[-1] + 1)
+        for block in in_blocks(self._images, max(1, _AT_ONCE // (between.stop - between.start))):
+            by_unit = peaks.read(range(block.start, block.stop), between).T
+            for unit in chosen:
+                of_unit = np.ascontiguousarray(by_unit[unit - between.start], np.float32)
+                self._file.write(of_unit.view(np.uint8).data, self._start(unit) + block.start * _BYTES)
 
     def read(self, unit: int) -> npt.NDArray[np.float32]:
         """The peaks of a unit, by its number in the layer, (N,)."""
-        return np.frombuffer(self._file.read(self._place(unit), self._place(unit + 1)), np.float32)
+        start = self._start(unit)
+        return np.frombuffer(self._file.read(start, start + self._images * _BYTES), np.float32)
 
-    def _place(self, unit: int) -> int:
-        return (unit - self._first) * self._images * _BYTES
+    def _start(self, unit: int) -> int:
+        return self._place[unit] * self._images * _BYTES

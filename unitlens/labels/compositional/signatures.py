@@ -17,10 +17,10 @@ from unitlens.stats.formulas.signatures import Signatures
 from unitlens.stats.scores import Bools, ShortInts
 
 _AT_ONCE = 1 << 20
+"""Cells of label planes that are numbered together."""
 
 _IN_MEMORY = 1 << 28
 """Numbers of at most so many bytes are read into memory once."""
-"""Cells of label planes that are numbered together."""
 
 
 @dataclass(frozen=True, eq=False)

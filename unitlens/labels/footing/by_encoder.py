@@ -138,8 +138,9 @@ def _fill(rows: "pd.DataFrame", some: Ints, seen: _Seen, texts: Texts, held_out:
     counted_images, labels = held_out[seen.folds % 2], rows.loc[some, "label"].tolist()
     found: list[Simulation] = [UNKNOWN] * len(some)
     scores, drawn = np.full(len(some), np.nan), np.full((len(some), len(seen.partners)), np.nan)
-    by_unit = seen.layer.peaks_by_unit()
-    for place, unit in enumerate(rows.loc[some, "unit"].tolist()):
+    units = rows.loc[some, "unit"].tolist()
+    by_unit = seen.layer.peaks_by_unit(units)
+    for place, unit in enumerate(units):
         peaks = by_unit.read(unit).astype(np.float64)
         near = seen.images @ texts.vectors[labels[place]].astype(np.float64)
         found[place] = simulation(near, peaks, seen.folds, counted_images)

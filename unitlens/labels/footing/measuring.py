@@ -316,9 +316,7 @@ class Footing:
 
     def _compare(self, rows: "pd.DataFrame", maps: LayerMaps, predicted: Sequence[tuple["_Simulated", Floats]]) -> None:
         """Compare predictions with peaks."""
-        if not predicted:
-            return
-        folds, peaks = self.stored.folds, maps.peaks_by_unit()
+        folds, peaks = self.stored.folds, maps.peaks_by_unit(one.unit for one, _ in predicted)
         for one, numbers in predicted:
             held_out = np.asarray(one.halves, bool)[folds % 2]
             found = simulation(numbers, peaks.read(one.unit), folds, held_out)

@@ -164,6 +164,8 @@ def choose_partners(
     >>> partners.of(range(4)).tolist()
     [[2, 3, 0, 1]]
     """
+    if not len(hashes):
+        return Partners(0)
     rng = np.random.default_rng(seed)
     circle, start = circles_of(hashes, annotated, strata)
     of_images = _Images(
