@@ -254,13 +254,17 @@ class _Editing:
             )
 
 
+def _nothing(module: nn.Module, args: Any, output: Any = None) -> None:
+    pass
+
+
 @contextmanager
 def attached(
     model: nn.Module,
     hooks: Sequence[tuple[nn.Module | LayerRef, Callable[..., Any]]],
     *,
-    before: Callable[[nn.Module, Any], None],
-    after: Callable[[nn.Module, Any, Any], None],
+    before: Callable[[nn.Module, Any], None] = _nothing,
+    after: Callable[[nn.Module, Any, Any], None] = _nothing,
 ) -> Iterator[None]:
     """Attach forward hooks, and take them off again whatever happens.
 
@@ -272,7 +276,7 @@ def attached(
         Forward hooks ``(module, args, output)``; what they return other than None replaces the output. Of a layer that
         is what its module is given, that stands in the output's place.
     before, after : function
-        Called at the beginning of each pass, and at the end of each that succeeds.
+        Called at the beginning of each pass, and at the end of each that succeeds; by default nothing is.
     """
     root = uncompiled(model)
     joints = [place.joint for place, _ in hooks if isinstance(place, LayerRef)]

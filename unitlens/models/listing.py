@@ -90,7 +90,7 @@ def survey(model: nn.Module, image: Tensor, *, image_size: tuple[int, int]) -> S
     modules = dict(root.named_modules(remove_duplicate=False))
     attention = [module for module in watched if find_heads(module, names[module][0], modules) is not None]
     heads = {ref.given: ref for module in attention for ref in _heads_of(root, names[module])}
-    with attached(model, [(module, note) for module in watched], before=lambda *_: seen.clear(), after=lambda *_: None):
+    with attached(model, [(module, note) for module in watched], before=lambda *_: seen.clear()):
         output = uncompiled(model)(image)
     given = _given_to(list(heads.values()), model, image) if heads else {}
     reached = []
@@ -117,7 +117,7 @@ def _given_to(heads: Sequence[LayerRef], model: nn.Module, image: Tensor) -> dic
         given.setdefault(ref.given, []).append(tuple(value.shape))
 
     hooks = [(ref, partial(note, ref)) for ref in heads]
-    with attached(model, hooks, before=lambda *_: given.clear(), after=lambda *_: None):
+    with attached(model, hooks, before=lambda *_: given.clear()):
         uncompiled(model)(image)
     return given
 

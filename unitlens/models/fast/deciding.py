@@ -62,7 +62,7 @@ def may_call_again(model: nn.Module, layers: Sequence[nn.Module], inputs: Tensor
     around = {module for module in root.modules() if not set(layers).isdisjoint([*module.modules()][1:])}
     others = [module for module in root.modules() if module not in around and not isinstance(module, jit.ScriptModule)]
     with ExitStack() as stack:
-        stack.enter_context(attached(model, [], before=_nothing, after=_nothing))
+        stack.enter_context(attached(model, []))
         for module in others:
             stack.callback(module.register_forward_pre_hook(looking.enter).remove)
             stack.callback(module.register_forward_hook(looking.leave, always_call=True).remove)
@@ -107,7 +107,3 @@ def _looks(name: str, args: tuple[Any, ...]) -> bool:
         indices = args[1] if isinstance(args[1], tuple) else (args[1],)
         return any(isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices)
     return name in _LOOKS
-
-
-def _nothing(module: nn.Module, args: Any, output: Any = None) -> None:
-    pass

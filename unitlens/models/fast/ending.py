@@ -125,7 +125,7 @@ class EndingPasses:
             module.register_forward_pre_hook(check) for module in later if not isinstance(module, jit.ScriptModule)
         ]
         try:
-            with attached(self._model, [(module, count) for module in calls], before=_nothing, after=_nothing):
+            with attached(self._model, [(module, count) for module in calls]):
                 yield
         finally:
             for handle in handles:
@@ -174,10 +174,6 @@ def _counted_writes(inputs: Tensor, tap: Tap) -> Iterator[Tensor]:
     else:
         with torch.inference_mode(mode=False), torch.no_grad():
             yield inputs.clone()
-
-
-def _nothing(module: nn.Module, args: Any, output: Any = None) -> None:
-    pass
 
 
 class _State:

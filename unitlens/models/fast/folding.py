@@ -54,7 +54,7 @@ def find_norm_pairs(model: nn.Module, layers: Sequence[str], run: Callable[[], o
     watched = _Watched()
     hooks: list[tuple[nn.Module, Callable[..., Any]]] = [(module, watched.returned) for module in modules.values()]
     hooks += [(ref.module, watched.read) for ref in find_layers(model, layers)]
-    with attached(model, hooks, before=lambda module, args: None, after=watched.read), watched:
+    with attached(model, hooks, after=watched.read), watched:
         run()
     names = {module: name for name, module in modules.items()}
     return [NormPair(names[convolution], names[norm]) for convolution, norm in watched.pairs()]
