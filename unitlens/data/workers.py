@@ -1,18 +1,22 @@
 """Work on one item after another, in this process or in others, that leaves torch's random state alone."""
 
+import multiprocessing
 import os
 import signal
 import threading
-import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from unitlens.errors import UnitlensError, argument
+from unitlens.files import held_back
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Items(Dataset[Any]):
@@ -57,7 +61,7 @@ def in_batches(
     UnitlensError
         If a worker process dies.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _signals_wait() if workers else nullcontext():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # how many is the user's choice
         loader = iter(
             DataLoader(
@@ -90,16 +94,47 @@ def _results(loader: Iterator[Any]) -> Iterator[Any]:
         ) from error
 
 
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until worker processes are started.
+
+    What comes while a process is forked would be lost, in the one as in the other: a worker that is told to end before
+    it has begun would go on, and this process would wait for it. Workers begin with these signals blocked.
+    """
+    with held_back():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING) if _forks() else None
+        try:
+            yield
+        finally:
+            if before is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forks() -> bool:
+    """Whether workers are copies of this process. A server of forks, once started, would keep what is blocked."""
+    return multiprocessing.get_start_method() == "fork"
+
+
 def _start_worker(_: int) -> None:
     """Leave Ctrl-C to the main process, and do not outlive it; one thread a worker is enough."""
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_exit_after, args=(os.getppid(),), daemon=True).start()
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     torch.set_num_threads(1)
 
 
-def _exit_after(parent: int) -> None:
-    """End this process when its parent is gone: it would wait for ever to hand over images that nobody takes."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def _exit_after_parent() -> None:
+    """End this process when its parent is gone: it would wait for ever to hand over images that nobody takes.
+
+    The parent may be gone before this process has begun, and then it is known by nothing but its number. A process that
+    a server of forks made has the server for a parent; it is told by a pipe that is closed.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    child = multiprocessing.get_start_method() != "forkserver"
+    while parent.is_alive() and not (child and os.getppid() != parent.pid):
+        parent.join(timeout=1)
     os._exit(1)

@@ -1,0 +1,70 @@
+"""Processes that decode images, stopped at the worst moments: in the middle of being started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SLOW_TO_START = """
+import os, signal, sys, threading, time
+
+from unitlens.cli.entry import _stoppable
+from unitlens.data.workers import in_batches
+
+number, when = getattr(signal, sys.argv[1]), sys.argv[2]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what is in the background ignore it
+
+
+def stop():
+    os.kill(os.getpid(), number)
+
+
+if when == "forking":
+    os.register_at_fork(after_in_parent=stop)
+else:
+    os.register_at_fork(after_in_parent=threading.Timer(0.2, stop).start)
+os.register_at_fork(after_in_child=lambda: time.sleep(1))
+try:
+    with _stoppable():
+        for _ in in_batches(abs, range(10**6), batch_size=1, workers=1):
+            pass
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="needs fork")
+@pytest.mark.parametrize("when", ["forking", "forked"])
+@pytest.mark.parametrize("stop", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_workers_end_with_a_process_that_ends_while_they_start(stop, when):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_TO_START, stop, when],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        out, err = process.communicate(timeout=120)  # what a worker that stayed would hold open
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert err == ""
+    assert (process.returncode, out) == ((-9, "") if stop == "SIGKILL" else (0, "stopped\n"))
+    for _ in range(100):
+        if not alive(process.pid):
+            break
+        time.sleep(0.05)
+    assert not alive(process.pid)
+
+
+def alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
