@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -34,7 +33,7 @@ from unitlens.models.layouts import layout_note, left_out
 from unitlens.models.network import Network
 from unitlens.models.passes import evaluating
 from unitlens.models.preprocessing import Preprocessing
-from unitlens.models.transfers import is_ahead
+from unitlens.models.transfers import is_ahead, one_behind
 from unitlens.progress import tell
 from unitlens.stats.thresholds import threshold_rank
 
@@ -214,8 +213,10 @@ def _look(
     if resources.show and settings.fast == "bfloat16" and lacks_bfloat16(net.device):
         tell("this processor has no instructions for bfloat16, which takes longer here than float32")
     run = reader(net, readout, outputs=net.image == "output", fast=fast)
-    behind, on_the_way = int(is_ahead(net.device)), deque[_OnTheWay]()
-    with evaluating(net.model):
+
+    def given() -> Iterator[_OnTheWay]:
+        """Give the network one batch after another."""
+        nonlocal checking
         for batch in _waiting(batches, stored):
             inputs = net.prepare(batch.images)
             maps, outputs = run(inputs)
@@ -233,11 +234,11 @@ def _look(
                     checking = time.perf_counter() - start
                 stored.begin()
             leaving = {layer: ArrivingMaps.of(found, settings.grid) for layer, found in maps.items()}
-            on_the_way.append(_OnTheWay(batch, images, leaving, batches.record.reached))
             del maps
-            if len(on_the_way) > behind:
-                _add(stored, batches, on_the_way.popleft(), net.preprocessing, settings, limit)
-        for one in on_the_way:
+            yield _OnTheWay(batch, images, leaving, batches.record.reached)
+
+    with evaluating(net.model):
+        for one in one_behind(given()) if is_ahead(net.device) else given():
             _add(stored, batches, one, net.preprocessing, settings, limit)
     return checking
 

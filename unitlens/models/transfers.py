@@ -4,12 +4,14 @@ A plain ``.to`` or ``.cpu()`` waits until the GPU has done all that it was asked
 and an event tells when that is done.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Item = TypeVar("Item")
 
 
 def is_ahead(device: torch.device) -> bool:
@@ -22,6 +24,38 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if tensor.device == device or not is_ahead(device):
         return tensor.to(device)
     return _pinned(tensor).to(device, non_blocking=True)
+
+
+def one_behind(items: Iterator[Item]) -> Iterator[Item]:
+    """Pass items on, each when the next one was made; whatever ends that, all that were made are passed on.
+
+    Examples
+    --------
+    >>> def made():
+    ...     for number in range(3):
+    ...         print("made", number)
+    ...         yield number
+    >>> for number in one_behind(made()):
+    ...     print("taken", number)
+    made 0
+    made 1
+    taken 0
+    made 2
+    taken 1
+    taken 2
+    """
+    last: list[Item] = []
+    while True:
+        try:
+            following = [next(items)]
+        except StopIteration:
+            break
+        except BaseException:
+            yield from last
+            raise
+        yield from last
+        last = following
+    yield from last
 
 
 class Arriving:
