@@ -41,7 +41,7 @@ class Event:
 def working_ahead(monkeypatch):
     """Take the processor for a device that works ahead."""
     noted.clear()
-    monkeypatch.setattr(transfers, "_event", Event)
+    monkeypatch.setattr(transfers, "_event", lambda device: Event())
     monkeypatch.setattr(transfers, "_room", lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
     for module in (transfers, forward):
         monkeypatch.setattr(module, "is_ahead", lambda device: True)
@@ -79,3 +79,16 @@ def test_nothing_waits_for_a_batch_before_the_next_one_is_given(dissect, request
     for _ in plain.layers:  # and the first maps, to know how much of them is 0
         noted.remove("tolist")
     assert noted == of_batch + (of_batch + ["taken"] * 2) * (batches - 1) + ["taken"] * 2
+
+
+def test_what_comes_from_a_gpu_is_waited_for_on_that_gpu(monkeypatch):
+    recorded = []
+
+    class Recorded:
+        def record(self, stream):
+            recorded.append(stream)
+
+    monkeypatch.setattr(torch.cuda, "Event", Recorded)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    transfers._event(torch.device("cuda:1"))
+    assert recorded == ["stream of cuda:1"]

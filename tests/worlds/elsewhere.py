@@ -141,7 +141,7 @@ def another_device(patch):
     """Inside the ``with``, `DEVICE` is a device that works ahead, as a GPU does."""
     patch.setattr(transfers, "_pinned", lambda tensor: tensor)
     patch.setattr(transfers, "_room", lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
-    patch.setattr(transfers, "_event", _Event)
+    patch.setattr(transfers, "_event", lambda device: _Event())
     for module in (transfers, forward):
         patch.setattr(module, "is_ahead", lambda device: device == DEVICE)
     for name in ("tensor", "as_tensor"):

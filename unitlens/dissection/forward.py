@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -237,8 +238,9 @@ def _look(
             del maps
             yield _OnTheWay(batch, images, leaving, batches.record.reached)
 
-    with evaluating(net.model):
-        for one in one_behind(given()) if is_ahead(net.device) else given():
+    ahead = is_ahead(net.device)
+    with evaluating(net.model), store.writing_behind() if ahead else nullcontext():
+        for one in one_behind(given()) if ahead else given():
             _add(stored, batches, one, net.preprocessing, settings, limit)
     return checking
 

@@ -75,7 +75,7 @@ class Arriving:
         self._tensors = [_room(tensor) for tensor in tensors]
         for room, tensor in zip(self._tensors, tensors, strict=True):
             room.copy_(tensor.contiguous(), non_blocking=True)
-        self._done = _event()
+        self._done = _event(tensors[0].device)
 
     def tensors(self) -> list[Tensor]:
         """Wait until they are there, and return them in their order."""
@@ -98,8 +98,8 @@ def _room(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
 
 
-def _event() -> torch.cuda.Event:
-    """What is done once the GPU has done all that it was asked for so far."""
+def _event(device: torch.device) -> torch.cuda.Event:
+    """What is done once a GPU, which need not be the current one, has done all that it was asked for so far."""
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
+    event.record(torch.cuda.current_stream(device))
     return event

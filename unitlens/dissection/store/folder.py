@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.dissection.store.behind import WriteBehind, write_behind
 from unitlens.dissection.store.joined_rows import JoinedRows
 from unitlens.dissection.store.lock import LASTING, NAME, TEMPORARY, new_lock, release_lock, take_lock
 from unitlens.dissection.store.manifest import FILE as MANIFEST
@@ -69,6 +70,7 @@ class Store:
         self.folder, self.manifest, self.lines, self.lasting = folder, manifest, lines, lasting
         self._opened = opened  # closes all files, and lets go of the lock last
         self._rows: dict[str, Rows] = {}
+        self._behind: WriteBehind | None = None
         self._documents = dict(manifest.documents)
         self._next_commit = time.monotonic() + OFTEN
 
@@ -212,11 +214,30 @@ class Store:
                 made = SparseRows(path, shape, dtype, expected=filled)
             else:
                 made = RowFile(path, shape, dtype)
+                made.behind = self._behind
             self._rows[name] = self._opened.enter_context(closing(made))
         rows = self._rows[name]
         if (rows.shape, rows.dtype) != (shape, np.dtype(dtype)):
             raise UnitlensError(f"The store {self.folder} is damaged: {name} has rows of another shape or type.")
         return rows
+
+    @contextmanager
+    def writing_behind(self) -> Iterator[None]:
+        """Let a thread of its own write rows, inside of the ``with``, and nothing wait for the disk.
+
+        Where the disk fails, that is raised by a later call, and no later commit counts anything: which rows are there
+        is not known.
+
+        Raises
+        ------
+        UnitlensError
+            If the disk is full.
+        """
+        with write_behind() as self._behind:
+            for rows in self._rows.values():
+                if isinstance(rows, RowFile):
+                    rows.behind = self._behind
+            yield
 
     def existing(self, name: str) -> Rows | None:
         """The rows of one name, if there are any."""
@@ -292,6 +313,8 @@ class Store:
             What is kept beside the rows, by name, in place of the last arrays of that name.
         """
         start = time.monotonic()
+        if self._behind is not None:
+            self._behind.wait()  # an error of then is raised again, so that rows that are not there do not count
         left = [self._write_arrays(name, of_name) for name, of_name in (arrays or {}).items()]
         manifest = replace(
             self.manifest,

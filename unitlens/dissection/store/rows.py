@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from unitlens.dissection.store.behind import WriteBehind
 from unitlens.dissection.store.nonzero import NonZero
 from unitlens.errors import UnitlensError
 from unitlens.files import another_folder
@@ -127,6 +129,8 @@ class RowFile:
         Bytes of one row.
     filled : float
         1: all numbers take room.
+    behind : WriteBehind or None
+        The thread that writes, if any; rows that are given to it stay as they are, and count at once.
     """
 
     filled = 1.0
@@ -143,6 +147,7 @@ class RowFile:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.row_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         self.count = count or 0
+        self.behind: WriteBehind | None = None
         self._folder = path.parent
         self._file = open_file(path, None if count is None else count * self.row_bytes, write=write)
 
@@ -156,9 +161,21 @@ class RowFile:
         """
         if not len(rows):
             return
-        with writing(self._folder):
-            write_at(self._file, _bytes_of(np.ascontiguousarray(rows, self.dtype)), first * self.row_bytes)
+        content = _bytes_of(np.ascontiguousarray(rows, self.dtype))
+        if self.behind is None:
+            self._write(content, first * self.row_bytes)
+        else:
+            self.behind(partial(self._write, content, first * self.row_bytes), len(content))
         self.count = max(self.count, first + len(rows))
+
+    def _write(self, content: memoryview, offset: int) -> None:
+        with writing(self._folder):
+            write_at(self._file, content, offset)
+
+    def _settle(self) -> None:
+        """Let what was given to another thread be written."""
+        if self.behind is not None:
+            self.behind.wait()
 
     def nonzero(self, rows: RowNumbers, part: slice) -> None:
         """All numbers are kept, those that are 0 too."""
@@ -180,6 +197,7 @@ class RowFile:
         """
         if part is not None and isinstance(rows, range) and rows.step == 1 and self.row_bytes <= _SHORT_ROW:
             return self._read_short(rows, part)
+        self._settle()
         shape = self.shape if part is None else (part.stop - part.start, *self.shape[1:])
         out = np.zeros((len(rows), *shape), self.dtype)  # what lies behind the end is zeros, as rows passed over are
         size = out[0].nbytes if len(rows) else 0
@@ -201,6 +219,7 @@ class RowFile:
 
     def sync(self) -> None:
         """Let what was written be on the disk."""
+        self._settle()
         with writing(self._folder):
             sync(self._file)
 
