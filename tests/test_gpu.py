@@ -1,12 +1,20 @@
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import unitlens as ul
+from tests.test_left_behind import CALLS, PASSES, drawn, marked, photos, world  # noqa: F401
 
 GPU = "cuda"
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
+    pytest.mark.filterwarnings("ignore::unitlens.UnitlensWarning"),
+]
 
 
 def dissected_on(device):
@@ -55,3 +63,13 @@ def test_images_drawn_on_a_gpu_are_edited_there():
         for device in ("cpu", GPU)
     )
     assert np.abs(on_gpu.after.astype(int) - on_cpu.after.astype(int)).max() <= 2
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_whatever_passes_images_through_a_network_does_so_on_a_gpu(name, world):  # noqa: F811
+    net, data, d = world
+    away = replace(net, model=copy.deepcopy(net.model).to(GPU))
+    on_cpu, on_gpu = (CALLS[name](one, data, d) for one in (net, away))
+    assert away.device.type == GPU
+    if not isinstance(on_cpu, str):
+        assert list(on_gpu.columns) == list(on_cpu.columns)
