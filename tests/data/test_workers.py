@@ -62,6 +62,46 @@ def test_workers_end_with_a_process_that_ends_while_they_start(stop, when):
     assert not alive(process.pid)
 
 
+ANEW = """
+import multiprocessing
+
+import unitlens as ul
+from unitlens.data.workers import in_batches
+
+
+def double(index):
+    return 2 * index
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    print(list(in_batches(double, range(3), batch_size=2, workers=1)))
+    try:
+        in_batches(lambda index: index, range(3), batch_size=2, workers=1)
+    except ul.UnitlensError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow  # two more processes that load torch
+def test_workers_that_start_anew_are_sent_what_they_need_or_a_sentence_is_said(tmp_path):
+    (tmp_path / "script.py").write_text(ANEW)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    assert done.stderr == ""
+    worked, said = done.stdout.splitlines()
+    assert worked == "[[0, 2], [4]]"
+    assert said.startswith("Processes that decode images start anew on this system, and these images cannot be sent to")
+    assert "<lambda>" in said
+    assert said.endswith("use workers=0, or define their class and functions at the top of a module.")
+
+
 def alive(group):
     try:
         os.killpg(group, 0)

@@ -1,13 +1,16 @@
 """Work on one item after another, in this process or in others, that leaves torch's random state alone."""
 
+import io
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
@@ -59,13 +62,18 @@ def in_batches(
     Raises
     ------
     UnitlensError
-        If a worker process dies.
+        If a worker process dies, or cannot be given the images on this system.
     """
+    items = _Items(function)
+    if workers and not _forks():
+        _check_sendable(items)
     with warnings.catch_warnings(), _signals_wait() if workers else nullcontext():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # how many is the user's choice
+        # Python 3.12 says so wherever torch has threads; workers take nothing that a thread may hold
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         loader = iter(
             DataLoader(
-                _Items(function),
+                items,
                 batch_size=min(batch_size, max(1, len(indices))),  # any number is a batch of all
                 sampler=indices,
                 num_workers=workers,
@@ -113,6 +121,30 @@ def _signals_wait() -> Iterator[None]:
 def _forks() -> bool:
     """Whether workers are copies of this process. A server of forks, once started, would keep what is blocked."""
     return multiprocessing.get_start_method() == "fork"
+
+
+class _Nowhere(io.RawIOBase):
+    """What is written is gone."""
+
+    def write(self, content: Any) -> int:
+        return memoryview(content).nbytes
+
+
+def _check_sendable(items: _Items) -> None:
+    """Make sure that worker processes, which are no copies of this one, can be given what the images consist of.
+
+    Raises
+    ------
+    UnitlensError
+        If not.
+    """
+    try:
+        ForkingPickler(_Nowhere()).dump(items)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UnitlensError(
+            f"Processes that decode images start anew on this system, and these images cannot be sent to them ({error}"
+            f"): use {argument('workers', 0)}, or define their class and functions at the top of a module."
+        ) from error
 
 
 def _start_worker(_: int) -> None:
