@@ -347,8 +347,10 @@ def _held_back() -> Iterator[list[int]]:
     def wait(number: int, _: FrameType | None) -> None:
         waiting.append(number)
 
-    before = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number in before:
+            signal.signal(number, wait)
         yield waiting
     finally:
         for number, handler in before.items():

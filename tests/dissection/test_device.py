@@ -1,5 +1,7 @@
 """The pass over the images waits for no device: what comes of a batch is taken while the next one is computed."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from tests.dissection.work.small_world import OPTIONS, Stopping, assert_same
 from tests.worlds.generators import painted, painter
 from tests.worlds.planted import colour_net
 from unitlens.dissection import forward
+from unitlens.dissection.store.layers import ArrivingMaps
 from unitlens.models import latents, network, transfers
 
 WAITING = {"cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "nonzero", "equal", "allclose"}
@@ -92,3 +95,48 @@ def test_what_comes_from_a_gpu_is_waited_for_on_that_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
     transfers._event(torch.device("cuda:1"))
     assert recorded == ["stream of cuda:1"]
+
+
+def made(count, error=None):
+    yield from range(count)
+    if error:
+        raise error
+
+
+def test_the_last_one_is_taken_before_an_error_is_raised():
+    taken = []
+    with pytest.raises(KeyboardInterrupt):
+        transfers.one_behind(made(3, KeyboardInterrupt()), taken.append)
+    assert taken == [0, 1, 2]
+
+
+def test_of_two_errors_the_first_is_told():
+    def take(number):
+        if number == 2:
+            raise OSError("the disk is full")
+
+    with pytest.raises(ValueError, match="no image"):
+        transfers.one_behind(made(3, ValueError("no image")), take)
+    with pytest.raises(OSError, match="full"):
+        transfers.one_behind(made(3), take)
+    with pytest.raises(OSError, match="full"):
+        transfers.one_behind(made(9), take)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_one_batch_is_kept_while_the_next_one_is_computed(ahead, request, monkeypatch):
+    if ahead:
+        request.getfixturevalue("working_ahead")
+    live, counts, of = weakref.WeakSet(), [], ArrivingMaps.of.__func__
+
+    def noted(kind, *arguments):
+        live.add(arrived := of(kind, *arguments))
+        return arrived
+
+    monkeypatch.setattr(ArrivingMaps, "of", classmethod(noted))
+    handle = NET.model.register_forward_pre_hook(lambda *_: counts.append(len(live)))
+    try:
+        ul.dissect(NET, "conv", Stopping(22), **OPTIONS | {"evidence": False})
+    finally:
+        handle.remove()
+    assert max(counts[1:]) == 1

@@ -21,6 +21,9 @@ from unitlens.files import held_back
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
+_forking: set[int] = set()
+"""Threads that are starting workers by forks."""
+
 
 class _Items(Dataset[Any]):
     """The result of a function for each index."""
@@ -106,20 +109,25 @@ def _results(loader: Iterator[Any]) -> Iterator[Any]:
 def _signals_wait() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM wait until worker processes are started.
 
-    What comes while a process is forked would be lost, in the one as in the other: a worker that is told to end before
-    it has begun would go on, and this process would wait for it. Workers begin with these signals blocked.
+    A signal that comes in the middle of a fork is lost, in the parent as in the child: a worker that was told to end
+    before it had begun would go on, and its parent would wait for it. So it is blocked until the child has handlers of
+    its own, which it gets before anything else.
     """
     with held_back():
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING) if _forks() else None
+        if not _forks():
+            yield
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        _forking.add(threading.get_ident())
         try:
             yield
         finally:
-            if before is not None:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            _forking.discard(threading.get_ident())
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _forks() -> bool:
-    """Whether workers are copies of this process. A server of forks, once started, would keep what is blocked."""
+    """Whether workers are copies of this process. A fork server, once started, would keep what is blocked."""
     return multiprocessing.get_start_method() == "fork"
 
 
@@ -150,18 +158,33 @@ def _check_sendable(items: _Items) -> None:
 def _start_worker(_: int) -> None:
     """Leave Ctrl-C to the main process, and do not outlive it; one thread a worker is enough."""
     threading.Thread(target=_exit_after_parent, daemon=True).start()
+    _listen_to_parent()
+    torch.set_num_threads(1)
+
+
+def _listen_to_parent() -> None:
+    """Ctrl-C is for the parent, which ends its workers by SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+
+
+def _forked() -> None:
+    """In a process that was forked just now: of a worker, what was blocked for it is not blocked any more."""
+    if threading.get_ident() in _forking:
+        _forking.clear()
+        _listen_to_parent()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _exit_after_parent() -> None:
     """End this process when its parent is gone: it would wait for ever to hand over images that nobody takes.
 
-    The parent may be gone before this process has begun, and then it is known by nothing but its number. A process that
-    a server of forks made has the server for a parent; it is told by a pipe that is closed.
+    The parent may be gone before this process has begun, and then it is known by nothing but its number. The parent of
+    a process that a fork server made is the server; that the one it works for is gone is told by a pipe that closes.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

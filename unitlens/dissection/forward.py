@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -238,17 +237,23 @@ def _look(
             del maps
             yield _OnTheWay(batch, images, leaving, batches.record.reached)
 
-    ahead = is_ahead(net.device)
-    with evaluating(net.model), store.writing_behind() if ahead else nullcontext():
-        for one in one_behind(given()) if ahead else given():
-            _add(stored, batches, one, net.preprocessing, settings, limit)
+    def add(one: _OnTheWay) -> None:
+        _add(stored, batches, one, net.preprocessing, settings, limit)
+
+    with evaluating(net.model):
+        if is_ahead(net.device):
+            with store.writing_behind():
+                one_behind(given(), add)
+        else:
+            for one in given():
+                add(one)
     return checking
 
 
 class _OnTheWay(NamedTuple):
     """A batch that the network has been given, and what comes of it.
 
-    While a GPU is at work on a batch, what came of the one before is stored: nobody waits for anybody.
+    While a GPU is at work on a batch, what came of the one before is stored.
 
     Attributes
     ----------

@@ -4,7 +4,8 @@ A plain ``.to`` or ``.cpu()`` waits until the GPU has done all that it was asked
 and an event tells when that is done.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy.typing as npt
@@ -26,8 +27,15 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return _pinned(tensor).to(device, non_blocking=True)
 
 
-def one_behind(items: Iterator[Item]) -> Iterator[Item]:
-    """Pass items on, each when the next one was made; whatever ends that, all that were made are passed on.
+def one_behind(items: Iterable[Item], take: Callable[[Item], None]) -> None:
+    """Take items, each when the next one was made, so that a device has work meanwhile.
+
+    If making one fails or is stopped, the one before is taken nevertheless, before that is raised.
+
+    Parameters
+    ----------
+    items : iterable
+    take : callable
 
     Examples
     --------
@@ -35,8 +43,7 @@ def one_behind(items: Iterator[Item]) -> Iterator[Item]:
     ...     for number in range(3):
     ...         print("made", number)
     ...         yield number
-    >>> for number in one_behind(made()):
-    ...     print("taken", number)
+    >>> one_behind(made(), lambda number: print("taken", number))
     made 0
     made 1
     taken 0
@@ -44,18 +51,20 @@ def one_behind(items: Iterator[Item]) -> Iterator[Item]:
     taken 1
     taken 2
     """
-    last: list[Item] = []
-    while True:
-        try:
-            following = [next(items)]
-        except StopIteration:
-            break
-        except BaseException:
-            yield from last
-            raise
-        yield from last
-        last = following
-    yield from last
+    waiting: list[Item] = []
+    try:
+        for item in items:
+            if waiting:
+                take(waiting.pop())
+            waiting.append(item)
+            del item  # what is taken is held by nobody while the next one is made
+    except BaseException:
+        if waiting:
+            with suppress(Exception):  # the first error is the one to tell of
+                take(waiting.pop())
+        raise
+    if waiting:
+        take(waiting.pop())
 
 
 class Arriving:

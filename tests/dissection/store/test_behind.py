@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import deque
 
 import numpy as np
 import pytest
@@ -82,6 +83,63 @@ def test_a_full_disk_is_said_by_what_follows_and_nothing_counts_any_more(store, 
 def refused(call):
     with pytest.raises(ul.UnitlensError, match="No space left on device"):
         call()
+
+
+class Interrupted(deque):
+    """Ctrl-C comes as soon as something is taken from it."""
+
+    def popleft(self):
+        super().popleft()
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_does_not_make_an_error_forgotten():
+    def fail():
+        raise ul.UnitlensError("No space left on device")
+
+    def given():
+        with write_behind() as behind:
+            behind._under_way = Interrupted()
+            behind(fail, 1)
+            with pytest.raises(KeyboardInterrupt):
+                behind.wait()
+            behind._under_way = deque()
+            refused(behind.wait)
+            refused(lambda: behind(print, 1))
+
+    refused(given)
+
+
+def test_an_error_is_said_as_soon_as_it_is_known(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def fill():
+        with store.writing_behind():
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "pwrite", full)
+                append(rows_of(store), ROWS)
+                while not store._behind._under_way[0][0].done():
+                    pass
+            refused(lambda: append(rows_of(store), ROWS))
+
+    refused(fill)
+
+
+def test_a_store_is_closed_once_all_is_written(store, monkeypatch):
+    gate, write = threading.Event(), os.pwrite
+
+    def slow(*arguments):
+        gate.wait()
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    with store.writing_behind():
+        append(rows_of(store), ROWS)
+        threading.Timer(0.1, gate.set).start()
+        store.close()
+    with open(store.folder / "maps.rows", "rb") as file:
+        assert file.read() == ROWS.tobytes()
 
 
 def test_an_error_of_the_process_leaves_all_that_it_gave_written(store):

@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 AHEAD = 1 << 29
-"""Bytes that may wait to be written; whoever gives more waits."""
+"""Bytes that may wait to be written; whoever gives more waits for the thread."""
 
 
 class WriteBehind:
-    """A thread that writes. What goes wrong there is raised by the next call here, and by all that follow."""
+    """A thread that writes. What has gone wrong there is raised by the next call here, and by all that follow."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool: ThreadPoolExecutor | None = pool
@@ -20,8 +20,10 @@ class WriteBehind:
 
     def __call__(self, write: Callable[[], None], size: int) -> None:
         """Let the thread, or this one once that has ended, call what writes so many bytes."""
-        while self._under_way and (self._pool is None or self._bytes + size > AHEAD):
+        full = self._pool is None or self._bytes + size > AHEAD
+        while self._under_way and (full or self._under_way[0][0].done()):
             self._wait_for_first()
+            full = self._pool is None or self._bytes + size > AHEAD
         if self._error is not None:
             raise self._error
         if self._pool is None:
@@ -32,10 +34,14 @@ class WriteBehind:
 
     def wait(self) -> None:
         """Wait until all is written."""
-        while self._under_way:
-            self._wait_for_first()
+        self.settle()
         if self._error is not None:
             raise self._error
+
+    def settle(self) -> None:
+        """Wait until all is written or has failed; an error waits for the next call."""
+        while self._under_way:
+            self._wait_for_first()
 
     def end(self) -> None:
         """Let the thread end once all is written."""
@@ -43,10 +49,10 @@ class WriteBehind:
 
     def _wait_for_first(self) -> None:
         future, size = self._under_way[0]
-        error = future.exception()  # stays in the queue meanwhile, as Ctrl-C may come here
+        # Ctrl-C may come anywhere here: an error is noted before the write that failed is forgotten.
+        self._error = self._error or future.exception()
         self._under_way.popleft()
         self._bytes -= size
-        self._error = self._error or error
 
 
 @contextmanager

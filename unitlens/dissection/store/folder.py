@@ -23,7 +23,7 @@ from unitlens.dissection.store.manifest import Manifest, RowsEntry
 from unitlens.dissection.store.rows import LineFile, RowFile, Rows, sound, writing
 from unitlens.dissection.store.sparse_rows import LONGEST, SparseRows
 from unitlens.errors import UnitlensError
-from unitlens.files import check_readable, replace_file, sync_folder
+from unitlens.files import check_readable, held_back, replace_file, sync_folder
 
 OFTEN = 2.0
 """Seconds between two commits, at least."""
@@ -223,10 +223,10 @@ class Store:
 
     @contextmanager
     def writing_behind(self) -> Iterator[None]:
-        """Let a thread of its own write rows, inside of the ``with``, and nothing wait for the disk.
+        """Let a separate thread write dense rows, inside of the ``with``, so that only commits wait for the disk.
 
-        Where the disk fails, that is raised by a later call, and no later commit counts anything: which rows are there
-        is not known.
+        Where the disk fails, a later call raises the error, and so does every later commit: which rows are there is not
+        known.
 
         Raises
         ------
@@ -314,7 +314,7 @@ class Store:
         """
         start = time.monotonic()
         if self._behind is not None:
-            self._behind.wait()  # an error of then is raised again, so that rows that are not there do not count
+            self._behind.wait()  # raises an earlier error again, so that rows that are not there do not count
         left = [self._write_arrays(name, of_name) for name, of_name in (arrays or {}).items()]
         manifest = replace(
             self.manifest,
@@ -380,6 +380,9 @@ class Store:
 
     def close(self) -> None:
         """Close all files and let go of the lock."""
+        if self._behind is not None:
+            with held_back():  # a thread that writes into a file that is closed might write into another one
+                self._behind.settle()
         self._opened.close()
 
 

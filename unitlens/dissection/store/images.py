@@ -119,7 +119,7 @@ def going_on(kept: StoredImages, *, show: bool) -> Iterator[None]:
     except BaseException as error:
         if store.lasting:
             if kept.settled.images:
-                with suppress(UnitlensError):  # a full disk: what was committed before counts
+                with suppress(Exception):  # as of a full disk: what was committed before counts
                     kept.commit()
             if done := store.manifest.looked_at:
                 again = spelled(python="the same call with the same checkpoint=", shell="the same command")
