@@ -55,7 +55,8 @@ def _hook(event, arguments):
     if _Watch.seen is None:
         return
     reads_secret = event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(_Watch.secret)
-    if event == "subprocess.Popen" and arguments[1][1:4] == ["-I", "-S", "-c"]:
+    starting = event in ("subprocess.Popen", "os.posix_spawn")  # the second one too since Python 3.13
+    if starting and list(arguments[1][1:4]) == ["-I", "-S", "-c"]:
         return  # a regular expression is looked for, by code of our own; see unitlens.patterns
     if event in FORBIDDEN or reads_secret:
         _Watch.seen.append((event, str(arguments[:2])))
