@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import unitlens as ul
+from tests.dissection.work.small_world import full_disk
 from unitlens.dissection.store import behind
 from unitlens.dissection.store.behind import write_behind
 from unitlens.dissection.store.folder import Store
@@ -61,13 +62,10 @@ def test_a_full_disk_is_said_by_what_follows_and_nothing_counts_any_more(store, 
     append(rows_of(store), ROWS)
     store.commit(images=4)
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     def fill():
         with store.writing_behind():
             with monkeypatch.context() as patch:
-                patch.setattr(os, "pwrite", full)
+                full_disk(patch, after=0)
                 append(rows_of(store), ROWS)  # nobody knows yet
                 refused(lambda: rows_of(store).read([0]))
             refused(lambda: append(rows_of(store), ROWS))  # there is room again, behind a hole
@@ -111,13 +109,10 @@ def test_an_interrupt_does_not_make_an_error_forgotten():
 
 
 def test_an_error_is_said_as_soon_as_it_is_known(store, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     def fill():
         with store.writing_behind():
             with monkeypatch.context() as patch:
-                patch.setattr(os, "pwrite", full)
+                full_disk(patch, after=0)
                 append(rows_of(store), ROWS)
                 while not store._behind._under_way[0][0].done():
                     pass
