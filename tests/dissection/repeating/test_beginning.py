@@ -9,7 +9,7 @@ import pytest
 
 import unitlens as ul
 from tests.dissection.repeating.test_measured_again import KEPT
-from unitlens.dissection.repeating.beginning import Beginning
+from unitlens.dissection.repeating.beginning import Beginning, file_sha256
 from unitlens.models import loading
 
 pytestmark = pytest.mark.usefixtures("scenes_drawn_once")
@@ -70,3 +70,14 @@ def test_what_is_replaced_while_the_network_loads_is_no_answer(ask, tmp_path, mo
     assert (refused.code, KEPT in refused.err) == (2, False), refused
     assert ask(words, "--overwrite").code == 0
     assert KEPT in ask(words).err
+
+
+def test_what_nothing_reads_is_not_read_to_be_hashed(tmp_path):
+    vast, pipe = tmp_path / "vast.npy", tmp_path / "pipe"
+    with vast.open("wb") as file:
+        file.truncate(1 << 43)
+    os.mkfifo(pipe)
+    assert Beginning.of([vast, pipe]).is_unchanged()
+    for path in (vast, pipe):
+        with pytest.raises(OSError, match="no file that is read"):
+            file_sha256(path)

@@ -1,11 +1,15 @@
 """What a command found when it began: files that are read early, and hashed late, must not change in between."""
 
+import errno
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
+
+from unitlens.errors import UnitlensError
+from unitlens.files import check_readable
 
 _SETTLED = 2.0
 """Files have to be older than a moment by so many seconds: times of files are coarse, and clocks differ."""
@@ -17,7 +21,18 @@ def is_settled(changed: float, moment: float) -> bool:
 
 
 def file_sha256(file: Path) -> str:
-    """SHA-256 of the content of a file, of any size."""
+    """SHA-256 of the content of a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is a pipe or a device, or says to be larger than this machine's memory: nothing reads such
+        a file, and a sparse one would be read for hours.
+    """
+    try:
+        check_readable(file)
+    except UnitlensError:
+        raise OSError(errno.EFBIG, "it is no file that is read", str(file)) from None
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
