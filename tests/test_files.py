@@ -1,6 +1,7 @@
 import errno
 import os
 import secrets
+import signal
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import pytest
 import unitlens as ul
 from unitlens.files import (
     cache_folder,
+    held_back,
     json_text,
     make_folder,
     parts_file,
     read_json,
     read_parts,
+    uninterrupted,
     write_whole,
 )
 
@@ -95,3 +98,19 @@ def test_arrays_of_parts_are_read_back_and_those_of_none_are_refused(tmp_path):
     assert other == {}
     with pytest.raises(ul.UnitlensError, match="which is not of a measurement"):
         read_parts(tmp_path / "counts", 0)
+
+
+@pytest.mark.parametrize("hold", [held_back, uninterrupted])
+def test_a_signal_that_waits_behind_one_that_is_ignored_is_not_lost(hold):
+    seen = []
+    handlers = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: lambda number, _: seen.append(number)}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        with hold():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            assert seen == []
+        assert seen == [signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,7 +8,7 @@ import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -317,11 +317,10 @@ def uninterrupted() -> Iterator[None]:
     """
     with _held_back() as waiting:
         yield
-    if waiting:
-        try:
-            signal.raise_signal(waiting[0])
-        except KeyboardInterrupt as error:
-            raise StoppedAfterWriting from error
+    try:
+        _raise_signals(waiting)
+    except KeyboardInterrupt as error:
+        raise StoppedAfterWriting from error
 
 
 @contextmanager
@@ -332,8 +331,13 @@ def held_back() -> Iterator[None]:
         with _held_back() as waiting:
             yield
     finally:
-        if waiting:
-            signal.raise_signal(waiting[0])
+        _raise_signals(waiting)
+
+
+def _raise_signals(waiting: Sequence[int]) -> None:
+    """Let signals do what they do, the first one first: where it is ignored, or handled and over, so does the next."""
+    for number in dict.fromkeys(waiting):
+        signal.raise_signal(number)
 
 
 @contextmanager

@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from unitlens.data import workers
 
 SLOW_TO_START = """
 import os, signal, sys, threading, time
@@ -77,9 +80,18 @@ def double(index):
     return 2 * index
 
 
+class Counted:  # what can be sent to a process that is being started, and otherwise nowhere
+    def __init__(self):
+        self.count = multiprocessing.Value("i", 5)
+
+    def __call__(self, index):
+        return self.count.value + index
+
+
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")
     print(list(in_batches(double, range(3), batch_size=2, workers=1)))
+    print(list(in_batches(Counted(), range(3), batch_size=2, workers=1)))
     try:
         in_batches(lambda index: index, range(3), batch_size=2, workers=1)
     except ul.UnitlensError as error:
@@ -87,7 +99,16 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow  # two more processes that load torch
+def test_a_process_that_another_thread_forks_is_no_worker(monkeypatch):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    forking = {threading.get_ident() + 1}
+    monkeypatch.setattr(workers, "_forking", forking)
+    workers._forked()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert forking == set()
+
+
+@pytest.mark.slow  # three more processes that load torch
 def test_workers_that_start_anew_are_sent_what_they_need_or_a_sentence_is_said(tmp_path):
     (tmp_path / "script.py").write_text(ANEW)
     done = subprocess.run(
@@ -99,8 +120,9 @@ def test_workers_that_start_anew_are_sent_what_they_need_or_a_sentence_is_said(t
         check=True,
     )
     assert done.stderr == ""
-    worked, said = done.stdout.splitlines()
+    worked, counted, said = done.stdout.splitlines()
     assert worked == "[[0, 2], [4]]"
+    assert counted == "[[5, 6], [7]]"
     assert said.startswith("Processes that decode images start anew on this system, and these images cannot be sent to")
     assert "<lambda>" in said
     assert said.endswith("use workers=0, or define their class and functions at the top of a module.")

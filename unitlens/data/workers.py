@@ -1,6 +1,5 @@
 """Work on one item after another, in this process or in others, that leaves torch's random state alone."""
 
-import io
 import multiprocessing
 import os
 import pickle
@@ -10,7 +9,6 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
@@ -67,16 +65,14 @@ def in_batches(
     UnitlensError
         If a worker process dies, or cannot be given the images on this system.
     """
-    items = _Items(function)
-    if workers and not _forks():
-        _check_sendable(items)
-    with warnings.catch_warnings(), _signals_wait() if workers else nullcontext():
+    with warnings.catch_warnings(), _starting_workers() if workers else nullcontext():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # how many is the user's choice
+        warnings.filterwarnings("ignore", "Got pickle error", UserWarning)  # there is a sentence for it
         # Python 3.12 says so wherever torch has threads; workers take nothing that a thread may hold
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         loader = iter(
             DataLoader(
-                items,
+                _Items(function),
                 batch_size=min(batch_size, max(1, len(indices))),  # any number is a batch of all
                 sampler=indices,
                 num_workers=workers,
@@ -106,6 +102,12 @@ def _results(loader: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextmanager
+def _starting_workers() -> Iterator[None]:
+    with _sendable(), _signals_wait():
+        yield
+
+
+@contextmanager
 def _signals_wait() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM wait until worker processes are started.
 
@@ -131,24 +133,20 @@ def _forks() -> bool:
     return multiprocessing.get_start_method() == "fork"
 
 
-class _Nowhere(io.RawIOBase):
-    """What is written is gone."""
-
-    def write(self, content: Any) -> int:
-        return memoryview(content).nbytes
-
-
-def _check_sendable(items: _Items) -> None:
-    """Make sure that worker processes, which are no copies of this one, can be given what the images consist of.
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """Say in a sentence that workers, which are no copies of this process, cannot be sent what the images consist of.
 
     Raises
     ------
     UnitlensError
-        If not.
+        If they cannot.
     """
     try:
-        ForkingPickler(_Nowhere()).dump(items)
+        yield
     except (pickle.PicklingError, AttributeError, TypeError) as error:
+        if _forks():
+            raise
         raise UnitlensError(
             f"Processes that decode images start anew on this system, and these images cannot be sent to them ({error}"
             f"): use {argument('workers', 0)}, or define their class and functions at the top of a module."
@@ -170,8 +168,9 @@ def _listen_to_parent() -> None:
 
 def _forked() -> None:
     """In a process that was forked just now: of a worker, what was blocked for it is not blocked any more."""
-    if threading.get_ident() in _forking:
-        _forking.clear()
+    is_worker = threading.get_ident() in _forking
+    _forking.clear()  # the other threads are not here, and a new one may get the number of one of them
+    if is_worker:
         _listen_to_parent()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 

@@ -1,7 +1,9 @@
 """Rows that a thread writes while the process goes on."""
 
 import os
+import signal
 import threading
+import time
 from collections import deque
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import unitlens as ul
 from tests.dissection.work.small_world import full_disk
 from unitlens.dissection.store import behind
-from unitlens.dissection.store.behind import write_behind
+from unitlens.dissection.store.behind import WriteBehind, write_behind
 from unitlens.dissection.store.folder import Store
 from unitlens.dissection.store.rows import append
 
@@ -125,7 +127,7 @@ def test_a_store_is_closed_once_all_is_written(store, monkeypatch):
     gate, write = threading.Event(), os.pwrite
 
     def slow(*arguments):
-        gate.wait()
+        gate.wait(60)
         return write(*arguments)
 
     monkeypatch.setattr(os, "pwrite", slow)
@@ -135,6 +137,38 @@ def test_a_store_is_closed_once_all_is_written(store, monkeypatch):
         store.close()
     with open(store.folder / "maps.rows", "rb") as file:
         assert file.read() == ROWS.tobytes()
+
+
+def test_a_store_that_is_closed_when_ctrl_c_comes_is_closed(store, monkeypatch):
+    closing, write, settle = threading.Event(), os.pwrite, WriteBehind.settle
+
+    def noted(behind):
+        closing.set()
+        settle(behind)
+
+    def slow(*arguments):
+        closing.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # `close` waits for this
+        return write(*arguments)
+
+    def stopped():
+        with store.writing_behind():
+            append(rows_of(store), ROWS)
+            store.commit(images=4)
+            monkeypatch.setattr(os, "pwrite", slow)
+            append(rows_of(store), ROWS)
+            monkeypatch.setattr(WriteBehind, "settle", noted)
+            store.close()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what is in the background ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stopped()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with Store.open(store.folder, write=True) as again:
+        assert (rows_of(again).read(range(4)) == ROWS).all()
 
 
 def test_an_error_of_the_process_leaves_all_that_it_gave_written(store):

@@ -380,10 +380,10 @@ class Store:
 
     def close(self) -> None:
         """Close all files and let go of the lock."""
-        if self._behind is not None:
-            with held_back():  # a thread that writes into a file that is closed might write into another one
+        with held_back():
+            if self._behind is not None:  # a thread that writes into a closed file might write into another one
                 self._behind.settle()
-        self._opened.close()
+            self._opened.close()
 
 
 def _opened(path: Path, entry: RowsEntry, *, write: bool) -> RowFile | SparseRows:

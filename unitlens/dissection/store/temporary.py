@@ -32,9 +32,11 @@ def temporary_store() -> Iterator[Store]:
     finally:
         with suppress(OSError), _opened(folder) as descriptor:
             _empty(descriptor)  # while it is locked
-        if store is not None:
-            store.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            if store is not None:
+                store.close()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_left_stores(parent: Path) -> None:
